@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class DataType:
     """Base of all data types."""
 
-    name: ClassVar[str] = "void"
+    _name: ClassVar[str] = "void"
 
     @classmethod
     def typeName(cls) -> str:
-        return cls.name
+        return cls._name
 
     def simpleString(self) -> str:
-        return self.name
+        return self._name
 
     def jsonValue(self) -> Any:
         return self.simpleString()
@@ -65,74 +65,74 @@ class DatetimeType(AtomicType):
 
 
 class NullType(AtomicType):
-    name = "void"
+    _name = "void"
 
 
 class BooleanType(AtomicType):
-    name = "boolean"
+    _name = "boolean"
 
 
 class StringType(AtomicType):
-    name = "string"
+    _name = "string"
 
 
 class BinaryType(AtomicType):
-    name = "binary"
+    _name = "binary"
 
 
 class ByteType(IntegralType):
-    name, bits = "tinyint", 8
+    _name, bits = "tinyint", 8
 
     def jsonValue(self) -> str:
         return "byte"
 
 
 class ShortType(IntegralType):
-    name, bits = "smallint", 16
+    _name, bits = "smallint", 16
 
     def jsonValue(self) -> str:
         return "short"
 
 
 class IntegerType(IntegralType):
-    name, bits = "int", 32
+    _name, bits = "int", 32
 
     def jsonValue(self) -> str:
         return "integer"
 
 
 class LongType(IntegralType):
-    name, bits = "bigint", 64
+    _name, bits = "bigint", 64
 
     def jsonValue(self) -> str:
         return "long"
 
 
 class FloatType(FractionalType):
-    name = "float"
+    _name = "float"
 
 
 class DoubleType(FractionalType):
-    name = "double"
+    _name = "double"
 
 
 class DateType(DatetimeType):
-    name = "date"
+    _name = "date"
 
 
 class TimestampType(DatetimeType):
-    name = "timestamp"
+    _name = "timestamp"
 
 
 class TimestampNTZType(DatetimeType):
-    name = "timestamp_ntz"
+    _name = "timestamp_ntz"
 
 
 @dataclass(frozen=True, repr=False)
 class DecimalType(FractionalType):
     precision: int = 10
     scale: int = 0
-    name: ClassVar[str] = "decimal"
+    _name: ClassVar[str] = "decimal"
 
     def simpleString(self) -> str:
         return f"decimal({self.precision},{self.scale})"
@@ -144,26 +144,26 @@ class DecimalType(FractionalType):
 class DayTimeIntervalType(AtomicType):
     """A duration in microseconds."""
 
-    name = "interval day to second"
+    _name = "interval day to second"
 
 
 class YearMonthIntervalType(AtomicType):
     """A duration in months."""
 
-    name = "interval year to month"
+    _name = "interval year to month"
 
 
 class CalendarIntervalType(AtomicType):
     """Months, days and microseconds, as ``INTERVAL 1 MONTH 2 DAYS`` has them."""
 
-    name = "interval"
+    _name = "interval"
 
 
 @dataclass(frozen=True, repr=False)
 class ArrayType(DataType):
     elementType: DataType
     containsNull: bool = True
-    name: ClassVar[str] = "array"
+    _name: ClassVar[str] = "array"
 
     def simpleString(self) -> str:
         return f"array<{self.elementType.simpleString()}>"
@@ -180,7 +180,7 @@ class MapType(DataType):
     keyType: DataType
     valueType: DataType
     valueContainsNull: bool = True
-    name: ClassVar[str] = "map"
+    _name: ClassVar[str] = "map"
 
     def simpleString(self) -> str:
         return f"map<{self.keyType.simpleString()},{self.valueType.simpleString()}>"
@@ -199,7 +199,7 @@ class MapType(DataType):
 
 @dataclass(frozen=True, repr=False)
 class StructField(DataType):
-    name: str  # type: ignore[misc]
+    name: str
     dataType: DataType
     nullable: bool = True
     metadata: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -222,7 +222,7 @@ class StructField(DataType):
 @dataclass(frozen=True, repr=False, init=False)
 class StructType(DataType):
     fields: tuple[StructField, ...]
-    name: ClassVar[str] = "struct"
+    _name: ClassVar[str] = "struct"
 
     def __init__(self, fields: Any = ()) -> None:
         object.__setattr__(self, "fields", tuple(fields))
@@ -511,7 +511,7 @@ def to_arrow(kind: DataType) -> pa.DataType:
             return pa.duration("us")
         case YearMonthIntervalType() | CalendarIntervalType():
             return pa.month_day_nano_interval()
-    return _arrow_atoms()[kind.name]
+    return _arrow_atoms()[kind._name]
 
 
 def _arrow_atoms() -> dict[str, pa.DataType]:
