@@ -1,0 +1,53 @@
+# A fresh machine needs Python 3.11 or newer with venv, and a package registry; `make run` and `make test` fetch the rest.
+# `make test` also starts real services: Kafka wants Java 17 and Maven, and without them its tests say so.
+#
+#   make run      set up, then play the quick start
+#   make test     set up, then test the wheel            make test ARGS='-k window -x'
+#   make check    formatting, lint, types, import contracts, generated files
+#   make format   what check would complain of, mended where a tool can
+#   make bench    the benchmarks as a table
+#   make dev      an editable install in .venv for work on Tidemill itself
+#   make clean    remove what these made
+#
+# PYTHON names another interpreter, VENV another place for the environment.
+
+PYTHON ?=
+VENV ?= build/venv
+ARGS ?=
+QUICKSTART ?= examples/flights/quickstart.py
+BENCH ?= bench
+BIN := $(VENV)/bin
+CODE := $(wildcard runtime operator tests examples bench .ci)
+
+export PYTHON VENV
+
+.PHONY: run test check format bench dev clean
+.NOTPARALLEL:
+
+run:
+	@.ci/setup run
+	@$(BIN)/python $(QUICKSTART) $(ARGS)
+
+test:
+	@.ci/setup test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check:
+	@.ci/setup test
+	@BIN=$(BIN) .ci/check $(CODE)
+
+format:
+	@.ci/setup test
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check --fix $(CODE)
+
+bench:
+	@.ci/setup test
+	@$(BIN)/python -m $(BENCH) $(ARGS)
+
+dev:
+	@VENV=.venv .ci/setup dev
+
+clean:
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find runtime tests $(wildcard operator examples bench) -name __pycache__ -prune -exec rm -rf {} +
