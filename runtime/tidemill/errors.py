@@ -94,7 +94,9 @@ class ArrayIndexOutOfBoundsException(SparkRuntimeException):
 class StreamingQueryException(PySparkException):
     """A running query has failed; ``cause`` is the first error, if it has one."""
 
-    def __init__(self, message: str, condition: str | None = None, cause: BaseException | None = None) -> None:
+    def __init__(
+        self, message: str, condition: str | None = None, cause: BaseException | None = None
+    ) -> None:
         super().__init__(message, condition)
         self.cause = cause
         self.__cause__ = cause

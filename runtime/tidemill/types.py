@@ -169,7 +169,11 @@ class ArrayType(DataType):
         return f"array<{self.elementType.simpleString()}>"
 
     def jsonValue(self) -> dict[str, Any]:
-        return {"type": "array", "elementType": self.elementType.jsonValue(), "containsNull": self.containsNull}
+        return {
+            "type": "array",
+            "elementType": self.elementType.jsonValue(),
+            "containsNull": self.containsNull,
+        }
 
     def __repr__(self) -> str:
         return f"ArrayType({self.elementType!r}, {self.containsNull})"
@@ -228,7 +232,9 @@ class StructType(DataType):
         object.__setattr__(self, "fields", tuple(fields))
         for f in self.fields:
             if not isinstance(f, StructField):
-                raise PySparkTypeError(f"StructType takes StructFields, not {f!r}; wrap it as StructField(name, type)")
+                raise PySparkTypeError(
+                    f"StructType takes StructFields, not {f!r}; wrap it as StructField(name, type)"
+                )
 
     def add(
         self, field: str | StructField, data_type: str | DataType | None = None, nullable: bool = True
@@ -237,7 +243,9 @@ class StructType(DataType):
         if isinstance(field, str):
             if data_type is None:
                 raise PySparkTypeError(f"add({field!r}) needs a data type")
-            field = StructField(field, parse_type(data_type) if isinstance(data_type, str) else data_type, nullable)
+            field = StructField(
+                field, parse_type(data_type) if isinstance(data_type, str) else data_type, nullable
+            )
         object.__setattr__(self, "fields", (*self.fields, field))
         return self
 
@@ -256,7 +264,9 @@ class StructType(DataType):
 
     def toDDL(self) -> str:
         """``a INT, b STRING``: the text that `parse_ddl` reads back to an equal type."""
-        return ",".join(f"{quoted(f.name)} {f.dataType.simpleString().upper()}" for f in self.fields)
+        return ",".join(
+            f"{quoted(f.name)} {ddl(f.dataType)}{'' if f.nullable else ' NOT NULL'}" for f in self.fields
+        )
 
     def __iter__(self) -> Iterator[StructField]:
         return iter(self.fields)
@@ -291,6 +301,18 @@ def quoted(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_]\w*", name) else "`" + name.replace("`", "``") + "`"
 
 
+def ddl(kind: DataType) -> str:
+    """The type as DDL writes it: key words in capitals, names as they are."""
+    match kind:
+        case ArrayType(element):
+            return f"ARRAY<{ddl(element)}>"
+        case MapType(key, value):
+            return f"MAP<{ddl(key)}, {ddl(value)}>"
+        case StructType(fields):
+            return f"STRUCT<{', '.join(f'{quoted(f.name)}: {ddl(f.dataType)}' for f in fields)}>"
+    return kind.simpleString().upper()
+
+
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 _BY_NAME: dict[str, DataType] = {
@@ -314,7 +336,9 @@ def from_json_value(value: Any) -> DataType:
             return ArrayType(from_json_value(value["elementType"]), value["containsNull"])
         case "map":
             return MapType(
-                from_json_value(value["keyType"]), from_json_value(value["valueType"]), value["valueContainsNull"]
+                from_json_value(value["keyType"]),
+                from_json_value(value["valueType"]),
+                value["valueContainsNull"],
             )
         case "struct":
             return StructType(
@@ -347,7 +371,9 @@ class _DdlReader:
         self.at = 0
 
     def error(self, what: str) -> ParseException:
-        return ParseException(f"schema {self.text!r}: {what}; write it like 'a INT, b STRING'", "PARSE_SYNTAX_ERROR")
+        return ParseException(
+            f"schema {self.text!r}: {what}; write it like 'a INT, b STRING'", "PARSE_SYNTAX_ERROR"
+        )
 
     def peek(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""

@@ -1,0 +1,50 @@
+"""The checkpoint seam: the durable log of a job's queries, and the lease that fences old drivers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from tidemill.sinks.base import Generation
+
+Kind = Literal["query", "plan", "prepared", "commit"]
+"""``query``: one entry (n = 0) with the query's id, plan description and policy; the rest: one entry per batch."""
+
+
+class CheckpointLog(ABC):
+    """Entries are JSON objects, created once and never changed. Every write checks the whole generation."""
+
+    @abstractmethod
+    def acquire(self, owner: str) -> Generation:
+        """Take the lease and begin a new generation; raises `CheckpointLockedError` naming the holder if it is held."""
+
+    @abstractmethod
+    def release(self, generation: Generation) -> None:
+        """Give the lease back; no error if it is lost already."""
+
+    @abstractmethod
+    def put_new(self, query: str, kind: Kind, n: int, entry: dict[str, Any], generation: Generation) -> None:
+        """Create an entry. Raises `FencedError` if ``generation`` is not the newest, `CheckpointError` if it exists.
+
+        ``prepared`` entries are durable on return, and so is all that was written before them; the others may be lost
+        by a power failure, never by a crash of the process.
+        """
+
+    @abstractmethod
+    def get(self, query: str, kind: Kind, n: int) -> dict[str, Any] | None:
+        """An entry, or None; `CorruptCheckpointError` if it is damaged."""
+
+    @abstractmethod
+    def latest(self, query: str, kind: Kind) -> int | None:
+        """The highest n with an entry of this kind."""
+
+    @abstractmethod
+    def numbers(self, query: str, kind: Kind) -> list[int]:
+        """All n with an entry of this kind, ascending."""
+
+    @abstractmethod
+    def purge(self, query: str, below: int) -> None:
+        """Delete plan, prepared and commit entries with n below ``below``."""
+
+    def close(self) -> None:
+        """Let go of connections. May be called twice."""

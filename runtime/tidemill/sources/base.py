@@ -1,0 +1,108 @@
+"""The source seam: what a query reads, in ranges of offsets.
+
+An offset is a JSON value that only its source understands. The driver decides ranges, executors read them; a range
+read twice gives the same rows.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill.types import StructType
+
+Offset = Any
+"""A JSON value (dict, list, string, number)."""
+
+BAD_SCHEMA = pa.schema(
+    [
+        ("reason", pa.string()),
+        ("source", pa.string()),
+        ("partition", pa.string()),
+        ("offset", pa.string()),
+        ("record", pa.binary()),
+    ]
+)
+"""The rows of a dead-letter output: why, from where, and the record as it was read."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one batch may take; None: no limit."""
+
+    rows: int | None = None
+    files: int | None = None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A part of a range that one task reads. Serialisable: executors get it as JSON."""
+
+    index: int
+    spec: Mapping[str, Any]
+    rows: int | None = None
+    """How many rows it holds, where the source knows without reading."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one partition holds: ``table`` in the source's schema, ``bad`` in `BAD_SCHEMA`."""
+
+    table: pa.Table
+    bad: pa.Table = field(default_factory=BAD_SCHEMA.empty_table)
+    bytes: int = 0
+    """Size as read, before decoding."""
+
+
+class Source(ABC):
+    """One source of one query.
+
+    ``latest``, ``partitions``, ``committed`` and ``freeze`` run in the driver, ``read`` on any executor and on several
+    threads at once. Traps: ``committed`` may be called again for an offset after a restart; ``close`` may never be
+    called; after a restart the driver passes offsets from the checkpoint, and start options count no more.
+    """
+
+    schema: StructType
+    """Of the rows that ``read`` returns."""
+
+    @abstractmethod
+    def initial(self) -> Offset:
+        """Where a new query starts, by the options. Called once in a query's life, before its first batch."""
+
+    @abstractmethod
+    def latest(self, start: Offset, limits: Limits) -> Offset:
+        """The end of the next batch: at most ``limits`` after ``start``; equal to ``start`` if there is nothing new.
+
+        Raises `DataLossError` if offsets after ``start`` are gone, unless the options allow the loss; then the loss is
+        in ``metrics``.
+        """
+
+    @abstractmethod
+    def partitions(self, start: Offset, end: Offset) -> list[Partition]:
+        """The range after ``start`` up to and with ``end``, cut into parts; empty if it holds nothing."""
+
+    @abstractmethod
+    def read(self, partition: Partition) -> Rows:
+        """All rows of the partition. The same partition gives the same rows in the same order, always."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that the options ask for (``maxOffsetsPerTrigger``, ``maxFilesPerTrigger``, ...)."""
+        return Limits()
+
+    def freeze(self) -> None:
+        """From now on report nothing newer than what is there now: ``availableNow`` ends at it."""
+
+    def committed(self, end: Offset) -> None:
+        """Everything up to ``end`` has been processed and will not be asked for again."""
+
+    def metrics(self, start: Offset, end: Offset) -> dict[str, str]:
+        """For progress reports: ``latestOffset`` and lag figures; Spark's key names where it has them."""
+        return {}
+
+    def close(self) -> None:
+        """Let go of connections. May never be called; may be called twice."""
