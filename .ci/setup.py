@@ -99,7 +99,7 @@ def pip(python: Path, *arguments: str) -> None:
     ]
     call(
         command,
-        "pip failed (see above); is the package registry reachable? pip reads its address from PIP_INDEX_URL or pip.conf",
+        "pip failed (see above); is the registry reachable? pip takes its address from PIP_INDEX_URL or pip.conf",
         env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"},
     )
 

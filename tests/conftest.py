@@ -1,0 +1,69 @@
+"""What every test shares: the real parts, and the rule that CI skips nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.services.kafka import KafkaBroker
+
+# Two cores may run other things beside us: a slow example is no failure, a wrong one is.
+settings.register_profile("tidemill", deadline=None, print_blob=True)
+settings.load_profile("tidemill")
+
+BROKER_FIXTURES = {"kafka", "own_kafka"}
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A broker that all tests share: take topics from ``kafka.topic()``, and never stop it."""
+    yield from _broker(tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+    """A broker for one test, to be stopped, killed and restarted."""
+    yield from _broker(tmp_path_factory.mktemp("own-kafka"))
+
+
+def _broker(folder: Path) -> Iterator[KafkaBroker]:
+    with KafkaBroker(folder) as broker:
+        yield broker
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if BROKER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """With CI=true nothing may be left out quietly: a skipped test or module fails, with the skip's own reason."""
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and os.environ.get("CI", "").lower() in ("1", "true")
+    ):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"CI=true allows no skipped test. {reason}"

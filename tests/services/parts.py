@@ -1,0 +1,91 @@
+"""Real parts that tests start: where their downloads are kept, and what is said when one cannot be had."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def unavailable(part: str, reason: str, remedy: str) -> NoReturn:
+    """Skip the test that asked for the part; with CI=true tests/conftest.py makes a failure of it."""
+    pytest.skip(f"{part}: {reason}. Remedy: {remedy}", allow_module_level=True)
+
+
+def cache() -> Path:
+    """The folder outside the tree that keeps downloads between runs: $TIDEMILL_CACHE, or ~/.cache/tidemill."""
+    folder = Path(os.environ.get("TIDEMILL_CACHE") or Path.home() / ".cache" / "tidemill")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        unavailable(
+            "download cache", f"cannot make {folder}: {error}", "set TIDEMILL_CACHE to a writable folder"
+        )
+    return folder
+
+
+def downloaded(name: str, fill: Callable[[Path], None]) -> Path:
+    """The cache's folder of that name, filled once: ``fill`` gets an empty folder, and its result appears whole or
+    not at all. Test processes that ask at the same time wait for the first."""
+    ready = cache() / name
+    with locked(cache() / f"{name}.lock"):
+        if not ready.exists():
+            work = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache()))
+            try:
+                fill(work)
+                work.rename(ready)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    return ready
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def debian_install(part: str, missing: str, packages: list[str]) -> None:
+    """Install Debian packages where we may; elsewhere say which are missing."""
+    remedy = f"install the packages {' '.join(packages)} (or what your system calls them)"
+    if os.geteuid() != 0:
+        unavailable(part, f"{missing} is missing, and we are not root to install it", remedy)
+    if not shutil.which("apt-get"):
+        unavailable(part, f"{missing} is missing, and there is no apt-get to install it with", remedy)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    with locked(cache() / "apt.lock"):
+        for command in (["apt-get", "update", "-qq"], install):
+            done = subprocess.run(
+                command,
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            if done.returncode:
+                unavailable(part, f"`{' '.join(command)}` failed: {done.stdout.strip()[-500:]}", remedy)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nothing listens on; held together until all are known, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def dies_with_us() -> list[str]:
+    """The words in front of a command whose process must not outlive the test process, however that one ends."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
