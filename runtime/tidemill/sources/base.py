@@ -4,10 +4,12 @@ An offset is a JSON value that only its source understands. The driver decides r
 read twice gives the same rows.
 """
 
+# ruff: noqa: B027  (hooks that a source may leave alone)
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +98,9 @@ class Source(ABC):
 
     def freeze(self) -> None:
         """From now on report nothing newer than what is there now: ``availableNow`` ends at it."""
+
+    def on_arrival(self, wake: Callable[[], None]) -> None:
+        """Call ``wake``, from any thread, when there may be something new; sources that cannot tell never do."""
 
     def committed(self, end: Offset) -> None:
         """Everything up to ``end`` has been processed and will not be asked for again."""
