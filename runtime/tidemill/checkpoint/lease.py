@@ -1,0 +1,118 @@
+"""The lease of a checkpoint directory: a lock that dies with its process, and a generation that only grows."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import weakref
+from pathlib import Path
+from typing import Any
+
+from tidemill.checkpoint.entry import damaged
+from tidemill.errors import CheckpointLockedError, FencedError
+from tidemill.sinks.base import Generation
+
+_held: weakref.WeakSet[DirectoryLease] = weakref.WeakSet()
+
+
+class DirectoryLease:
+    """``<path>/lock`` is locked with flock while held; ``<path>/lease`` tells who holds it, and is replaced whole.
+
+    They are two files because a lock belongs to an inode and a replaced file has a new one. A process that dies,
+    however it dies, lets go of the lock at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.generation: Generation | None = None
+        self._lock: int | None = None
+        self._file = os.fspath(path / "lease")
+        self._text = b""
+
+    def acquire(self, owner: str) -> Generation:
+        if self._lock is None:
+            self._lock = self._locked()
+        number = int(self._read().get("number", 0)) + 1
+        generation = Generation(number, secrets.token_hex(8))
+        holder = {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()}
+        self._text = json.dumps({"number": number, "token": generation.token, **holder}).encode()
+        replace_durably(self._file, self._text)
+        self.generation = generation
+        _held.add(self)
+        return generation
+
+    def check(self, generation: Generation) -> None:
+        """Raise `FencedError` unless ``generation`` is ours and still the newest on disk."""
+        if self._lock is not None and generation == self.generation and self._bytes() == self._text:
+            return
+        now = self._read()
+        raise FencedError(
+            f"generation {generation.number} no longer holds the checkpoint {self.path}: its lease says generation "
+            f"{now.get('number')} of {now.get('owner')} (pid {now.get('pid')} on {now.get('host')}); "
+            "this query has to stop, and may be started again once the other one has stopped"
+        )
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+        _held.discard(self)
+
+    def _locked(self) -> int:
+        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            holder = self._read()
+            raise CheckpointLockedError(
+                f"checkpoint {self.path} is in use by {holder.get('owner', 'another query')} "
+                f"(pid {holder.get('pid')} on {holder.get('host')}); stop it first, "
+                "or give this query a checkpoint location of its own"
+            ) from None
+        return lock
+
+    def _bytes(self) -> bytes:
+        try:
+            with open(self._file, "rb", buffering=0) as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def _read(self) -> dict[str, Any]:
+        data = self._bytes()
+        try:
+            return dict(json.loads(data)) if data else {}
+        except ValueError as error:
+            raise damaged(self._file, f"it is no JSON ({error})") from error
+
+
+def _let_go_after_fork() -> None:
+    # A lock is shared with forked children; one that outlives us would hold the checkpoint in our name.
+    for lease in list(_held):
+        lease.release()
+
+
+os.register_at_fork(after_in_child=_let_go_after_fork)
+
+
+def replace_durably(path: str, data: bytes) -> None:
+    """Write a file so that, whatever happens, a reader finds the old content or the new one."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "wb", buffering=0) as file:
+        file.write(data)
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Return once the names in a directory survive a power failure."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
