@@ -49,7 +49,8 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 """
 # One broker needs one replica of everything, few partitions of its own topics (each costs files at the first use),
-# no log cleaner (it takes 128 MB of heap at once), and no topics made by a typo.
+# no log cleaner (it takes 128 MB of heap at once), and no topics made by a typo. A killed broker may only come back
+# when the session of its former life is over: 9 s by default.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -60,6 +61,8 @@ controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=400
 num.network.threads=2
 num.io.threads=4
 auto.create.topics.enable=false
@@ -211,7 +214,7 @@ class KafkaBroker:
         try:
             return {
                 p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=REQUEST_SECONDS)[1]
-                for p in self._partitions(name)
+                for p in self._partitions(consumer, name)
             }
         finally:
             consumer.close()
@@ -221,8 +224,10 @@ class KafkaBroker:
         answer = self._wait(self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]))
         return {(each.topic, each.partition): each.offset for each in answer[0].topic_partitions}
 
-    def _partitions(self, name: str) -> list[int]:
-        described = self._admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
+    @staticmethod
+    def _partitions(client: Consumer, name: str) -> list[int]:
+        """Asked with the client that goes on to read: it then knows the leaders, and need not wait to learn them."""
+        described = client.list_topics(name, timeout=REQUEST_SECONDS).topics[name]
         if described.error is not None:
             raise KafkaException(described.error)
         return sorted(described.partitions)
@@ -257,6 +262,7 @@ class KafkaBroker:
         settings = {
             "bootstrap.servers": self.bootstrap,
             "transactional.id": f"tests-{os.getpid()}-{next(self._names)}",
+            "log_level": 0,
         }
         producer = Producer(settings)
         producer.init_transactions(REQUEST_SECONDS)
@@ -271,19 +277,19 @@ class KafkaBroker:
         """Every record of the topic that a reader of that isolation sees now, by partition and offset."""
         consumer = self._consumer(isolation)
         try:
-            unread = set(self._partitions(topic))
+            unread = set(self._partitions(consumer, topic))
             consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in unread])
             found: list[Record] = []
             deadline = time.monotonic() + REQUEST_SECONDS
             while unread:
-                for message in consumer.consume(10_000, timeout=0.5):
-                    error = message.error()
-                    if error is None:
-                        found.append(_record(message))
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        unread.discard(message.partition())
-                    else:
-                        raise KafkaException(error)
+                message = consumer.poll(0.5)
+                error = None if message is None else message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                elif error is not None:
+                    raise KafkaException(error)
+                elif message is not None:
+                    found.append(_record(message))
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"the end of {topic} did not come within {REQUEST_SECONDS} s")
             return sorted(found, key=lambda each: (each.partition, each.offset))
@@ -308,6 +314,8 @@ class KafkaBroker:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": isolation,
+            "fetch.wait.max.ms": 10,  # at the end of a topic the broker would hold the answer for 500
+            "log_level": 0,
         }
         return Consumer(settings)
 
