@@ -3,7 +3,8 @@
     TidemillError                          all of ours
     ├── PySparkException                   what PySpark's API raises: condition + message
     │   ├── AnalysisException              the program cannot be run as written (also ParseException)
-    │   ├── PySparkTypeError / ValueError / AttributeError / RuntimeError
+    │   ├── PySparkTypeError / ValueError / AttributeError / RuntimeError / NotImplementedError / AssertionError
+    │   ├── IllegalArgumentException       a setting or option has a value that it cannot have
     │   ├── StreamingQueryException        a running query has failed
     │   └── SparkRuntimeException          an expression failed on a value (ArithmeticException, ...)
     ├── ManifestError                      a StreamingJob manifest is wrong; lists every problem
@@ -69,6 +70,18 @@ class PySparkAttributeError(PySparkException, AttributeError):
 
 class PySparkRuntimeError(PySparkException, RuntimeError):
     """The session or query is in a state that does not allow the call."""
+
+
+class PySparkNotImplementedError(PySparkException, NotImplementedError):
+    """A part of PySpark that Tidemill does not have."""
+
+
+class PySparkAssertionError(PySparkException, AssertionError):
+    """Data is not what a test expected."""
+
+
+class IllegalArgumentException(PySparkException, ValueError):
+    """A setting or option has a value that it cannot have."""
 
 
 class SparkRuntimeException(PySparkException):
