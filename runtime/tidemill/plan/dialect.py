@@ -1,0 +1,165 @@
+"""Spark SQL text to SQLGlot trees, with every function call left as it was written.
+
+SQLGlot knows hundreds of functions and rewrites them on parsing; our registry decides what a name means instead, so
+the parser here keeps each call as ``exp.Anonymous(this=name, expressions=arguments)``. Calls with syntax of their own
+(``EXTRACT(YEAR FROM x)``, ``TRIM(BOTH 'x' FROM y)``) become the same shape. Only CAST and TRY_CAST keep their nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlglot import exp
+from sqlglot.dialects.spark import Spark
+from sqlglot.errors import SqlglotError
+
+from tidemill.errors import ParseException
+
+
+def call(name: str, *arguments: exp.Expression | None) -> exp.Anonymous:
+    """A function call as the parser builds it; arguments that are None are left out."""
+    return exp.Anonymous(this=name, expressions=[a for a in arguments if a is not None])
+
+
+def _text(value: str) -> exp.Expression:
+    return exp.Literal.string(value)
+
+
+def _extract(parser: Any) -> exp.Expression:
+    node = parser._parse_extract()
+    return call("extract", _text(node.this.name or str(node.this)), node.expression)
+
+
+def _substring(name: str) -> Callable[[Any], exp.Expression]:
+    def parse(parser: Any) -> exp.Expression:
+        node = parser._parse_substring()
+        return call(name, node.this, node.args.get("start"), node.args.get("length"))
+
+    return parse
+
+
+def _trim(name: str) -> Callable[[Any], exp.Expression]:
+    def parse(parser: Any) -> exp.Expression:
+        node = parser._parse_trim()
+        side = (node.args.get("position") or "").upper()
+        which = {"LEADING": "ltrim", "TRAILING": "rtrim", "BOTH": "btrim"}.get(side, name)
+        characters = node.args.get("expression")
+        return call(which, node.this, characters)
+
+    return parse
+
+
+def _position(parser: Any) -> exp.Expression:
+    node = parser._parse_position()
+    return call("position", node.args.get("substr"), node.this, node.args.get("position"))
+
+
+def _overlay(parser: Any) -> exp.Expression:
+    node = parser._parse_overlay()
+    return call("overlay", node.this, node.expression, node.args.get("from_"), node.args.get("for_"))
+
+
+class TidemillSpark(Spark):
+    """Spark's dialect with an empty function table."""
+
+    class Parser(Spark.Parser):
+        FUNCTIONS: dict[str, Any] = {}  # noqa: RUF012
+        FUNCTION_PARSERS = {  # noqa: RUF012
+            "CAST": lambda self: self._parse_cast(True),
+            "TRY_CAST": lambda self: self._parse_cast(False, safe=True),
+            "EXTRACT": _extract,
+            "SUBSTRING": _substring("substring"),
+            "SUBSTR": _substring("substr"),
+            "TRIM": _trim("trim"),
+            "POSITION": _position,
+            "OVERLAY": _overlay,
+        }
+        NO_PAREN_FUNCTION_PARSERS = {  # noqa: RUF012
+            k: v for k, v in Spark.Parser.NO_PAREN_FUNCTION_PARSERS.items() if k in ("ANY", "CASE", "IF")
+        }
+        ARRAY_CONSTRUCTORS: dict[str, tuple[bool, str]] = {}  # noqa: RUF012  else array(1, 2)[0] loses its arguments
+        STRICT_CAST = True
+
+
+_NO_PAREN = {
+    exp.CurrentTimestamp: "current_timestamp",
+    exp.CurrentDate: "current_date",
+    exp.CurrentUser: "current_user",
+    exp.CurrentDatetime: "now",
+    exp.SessionUser: "session_user",
+}
+
+
+def _uniform(node: exp.Expression) -> exp.Expression:
+    """Calls that SQLGlot has nodes for in spite of the empty table, as plain calls."""
+    for kind, name in _NO_PAREN.items():
+        if isinstance(node, kind):
+            return call(name)
+    if isinstance(node, exp.Any) and not isinstance(node.parent, (exp.Like, exp.ILike, exp.RegexpLike)):
+        inner = node.this
+        return call("any", inner.this if isinstance(inner, exp.Paren) else inner)
+    if isinstance(node, exp.Column) and not node.args.get("table") and node.name.lower() == "localtimestamp":
+        return call("localtimestamp")
+    if isinstance(node, exp.Anonymous) and isinstance(node.this, exp.Expression):
+        node.set("this", node.this.name)
+    return node
+
+
+def _parse(text: str, into: type[exp.Expression] | None = None) -> exp.Expression:
+    try:
+        tokens = TidemillSpark().tokenize(text)
+        parser = TidemillSpark().parser()
+        trees = parser.parse(tokens, text)
+    except SqlglotError as error:
+        raise ParseException(_reason(text, error), "PARSE_SYNTAX_ERROR") from None
+    if len(trees) != 1 or trees[0] is None:
+        count = len([t for t in trees if t is not None])
+        raise ParseException(f"{text!r}: expected one statement, found {count}", "PARSE_SYNTAX_ERROR")
+    return trees[0].transform(_uniform, copy=False)
+
+
+def _reason(text: str, error: SqlglotError) -> str:
+    found = getattr(error, "errors", None)
+    if not found:
+        return f"{text!r}: {error}"
+    first = found[0]
+    near = first.get("highlight") or "the end"
+    return (
+        f"syntax error at or near {near!r} (line {first.get('line')}, position {first.get('col')}): "
+        f"{first.get('description')}; in {text!r}"
+    )
+
+
+def parse_expression(text: str) -> exp.Expression:
+    """One expression, with an alias if it has one. Raises `ParseException` with the place of the error.
+
+    >>> parse_expression("upper(a)").sql()
+    'upper(a)'
+    """
+    if not text.strip():
+        raise ParseException("the expression is empty; write one like 'a + 1'", "PARSE_EMPTY_STATEMENT")
+    # A SELECT list is where Spark's parser reads an expression too: only there do aliases, stars and lambdas all parse.
+    query = _parse(f"SELECT {text}")
+    items = query.args.get("expressions") or []
+    extra = [k for k, v in query.args.items() if v and k not in ("expressions", "kind")]
+    if not isinstance(query, exp.Select) or len(items) != 1 or extra:
+        raise ParseException(
+            f"{text!r} is not one expression; pass one at a time", "PARSE_SYNTAX_ERROR"
+        )
+    return items[0].pop()
+
+
+def parse_query(text: str) -> exp.Expression:
+    """One statement. Raises `ParseException` with the place of the error."""
+    if not text.strip():
+        raise ParseException("the statement is empty", "PARSE_EMPTY_STATEMENT")
+    return _parse(text)
+
+
+def function_name(node: exp.Expression) -> str:
+    """The lower-case name of a call, or '' if it is none."""
+    return str(node.this).lower() if isinstance(node, exp.Anonymous) else ""
+
+
+__all__ = ["TidemillSpark", "call", "function_name", "parse_expression", "parse_query"]
