@@ -31,7 +31,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from tests.services.parts import debian_install, dies_with_us, downloaded, free_ports, unavailable
+from tests.services.parts import dies_with_us, downloaded, free_ports, program, run, unavailable
 
 VERSION = "4.1.0"
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -124,16 +124,7 @@ class KafkaBroker:
         """Start the process and wait until it answers."""
         properties = self.folder / "server.properties"
         if not properties.exists():
-            data = self.folder / "data"
-            text = PROPERTIES.format(port=self.port, controller=self._controller, data=data)
-            properties.write_text(text)
-            cluster = "dGlkZW1pbGwtdGVzdHMtMQ"  # any 16 bytes in base64; a constant saves starting a JVM to draw one
-            format_storage = self._command(
-                "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)
-            )
-            done = subprocess.run(format_storage, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            if done.returncode:
-                raise RuntimeError(f"Kafka could not format {data}: {done.stdout}")
+            self._format(properties)
         with open(self.folder / "broker.log", "ab") as log:
             command = [*dies_with_us(), *self._command("kafka.Kafka", str(properties))]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
@@ -157,6 +148,17 @@ class KafkaBroker:
             self._process.send_signal(how)
             self._process.wait(REQUEST_SECONDS)
             self._process = None
+
+    def _format(self, properties: Path) -> None:
+        data = self.folder / "data"
+        properties.write_text(PROPERTIES.format(port=self.port, controller=self._controller, data=data))
+        cluster = (
+            "dGlkZW1pbGwtdGVzdHMtMQ"  # any 16 bytes in base64; a constant saves starting a JVM to draw one
+        )
+        storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
+        done = run(self._command(*storage))
+        if done.returncode:
+            raise RuntimeError(f"Kafka could not format {data}: {done.stdout}")
 
     def _command(self, *main: str) -> list[str]:
         return [self._java, *JVM, "-cp", f"{self._jars}/*", *main]
@@ -359,13 +361,9 @@ def _record(message: Message) -> Record:
 def java() -> str:
     """A Java that runs Kafka 4, from JAVA_HOME or PATH, installed if it is missing and we may."""
     home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
-    if not found:
-        debian_install("Kafka", "Java", ["default-jre-headless"])
-        found = shutil.which("java") or "java"
-    said = subprocess.run(
-        [found, "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ).stdout
+    found = shutil.which("java", path=f"{home}/bin") if home else None
+    found = found or program("Kafka", "java", ["default-jre-headless"])
+    said = run([found, "-version"]).stdout
     version = re.search(r'version "(\d+)', said)
     if version is None or int(version[1]) < 17:
         unavailable(
@@ -376,18 +374,16 @@ def java() -> str:
 
 def fetch_jars(folder: Path) -> None:
     """Put the broker's jars (43 MB) into the folder; Maven's settings say from where."""
-    if not shutil.which("mvn"):
-        debian_install("Kafka", "Maven, which fetches it,", ["maven"])
+    maven = program("Kafka", "mvn", ["maven"])
     (folder / "pom.xml").write_text(POM)
-    copy = ["mvn", "-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"]
-    done = subprocess.run(
-        [*copy, f"-DoutputDirectory={folder}"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    copy = ["-B", "-q", "-Dstyle.color=never", f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
+    # Java takes the home from the user database, where a service user may have none.
+    options = f"{os.environ.get('MAVEN_OPTS', '')} -Duser.home={Path.home()}"
+    command = [maven, "-f", str(folder / "pom.xml"), *copy, "dependency:copy-dependencies"]
+    done = run(command, {**os.environ, "MAVEN_OPTS": options})
     if done.returncode:
-        said = done.stdout.strip()[-800:]
-        remedy = "make a Maven repository reachable (~/.m2/settings.xml), or set CI= to go on without Kafka"
-        unavailable("Kafka", f"Maven could not fetch org.apache.kafka:kafka_2.13:{VERSION}: {said}", remedy)
+        said = re.search(r"\[ERROR\] (.+)", done.stdout) or re.search("(?s)(.*)", done.stdout)
+        remedy = "make a Maven repository reachable (~/.m2/settings.xml says which)"
+        unavailable(
+            "Kafka", f"Maven could not fetch org.apache.kafka:kafka_2.13:{VERSION}: {said[1][:300]}", remedy
+        )

@@ -15,6 +15,8 @@ from typing import NoReturn
 
 import pytest
 
+_refused: dict[str, BaseException] = {}
+
 
 def unavailable(part: str, reason: str, remedy: str) -> NoReturn:
     """Skip the test that asked for the part; with CI=true tests/conftest.py makes a failure of it."""
@@ -35,7 +37,9 @@ def cache() -> Path:
 
 def downloaded(name: str, fill: Callable[[Path], None]) -> Path:
     """The cache's folder of that name, filled once: ``fill`` gets an empty folder, and its result appears whole or
-    not at all. Test processes that ask at the same time wait for the first."""
+    not at all. Test processes that ask at the same time wait for the first; what was refused stays so."""
+    if name in _refused:
+        raise _refused[name]
     ready = cache() / name
     with locked(cache() / f"{name}.lock"):
         if not ready.exists():
@@ -43,6 +47,9 @@ def downloaded(name: str, fill: Callable[[Path], None]) -> Path:
             try:
                 fill(work)
                 work.rename(ready)
+            except pytest.skip.Exception as refusal:
+                _refused[name] = refusal
+                raise
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     return ready
@@ -55,25 +62,36 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def debian_install(part: str, missing: str, packages: list[str]) -> None:
-    """Install Debian packages where we may; elsewhere say which are missing."""
+def program(part: str, name: str, packages: list[str]) -> str:
+    """The path of a program, installed from Debian packages if it is missing and we may."""
+    found = shutil.which(name)
+    if found:
+        return found
     remedy = f"install the packages {' '.join(packages)} (or what your system calls them)"
     if os.geteuid() != 0:
-        unavailable(part, f"{missing} is missing, and we are not root to install it", remedy)
+        unavailable(part, f"`{name}` is missing, and we are not root to install it", remedy)
     if not shutil.which("apt-get"):
-        unavailable(part, f"{missing} is missing, and there is no apt-get to install it with", remedy)
+        unavailable(part, f"`{name}` is missing, and there is no apt-get to install it with", remedy)
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with locked(cache() / "apt.lock"):
         for command in (["apt-get", "update", "-qq"], install):
-            done = subprocess.run(
-                command,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+            done = run(command, environment)
             if done.returncode:
                 unavailable(part, f"`{' '.join(command)}` failed: {done.stdout.strip()[-500:]}", remedy)
+    return shutil.which(name) or unavailable(part, f"`{name}` is not on PATH, though installed", remedy)
+
+
+def run(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; ``stdout`` holds all that it said."""
+    return subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
 
 
 def free_ports(count: int) -> list[int]:
