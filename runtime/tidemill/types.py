@@ -27,7 +27,8 @@ class DataType:
 
     @classmethod
     def typeName(cls) -> str:
-        return cls._name
+        """PySpark's word for the class: ``integer`` where DDL says ``int``."""
+        return "void" if cls is NullType else cls.__name__.removesuffix("Type").lower().replace("ntz", "_ntz")
 
     def simpleString(self) -> str:
         return self._name
