@@ -4,7 +4,8 @@ A manifest refers to a secret in two ways:
 
 - ``${NAME}`` inside a text: the environment variable NAME (``$${`` stands for the characters ``${``).
 - ``secretRef: {name: kafka, key: password}`` in place of a text: the file ``<directory>/kafka/password``, as
-  Kubernetes mounts a Secret; without such a file the environment variable ``KAFKA_PASSWORD``.
+  Kubernetes mounts a Secret; without such a file the environment variable ``KAFKA_PASSWORD``. Inside it is the text
+  ``${secret:kafka/password}``, so that options stay texts, and plans and checkpoints hold references only.
 
 Both are looked up late, by `SecretResolver`, and become a `Secret`.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tidemill.errors import TidemillError
 
 MASK = "***"
 
@@ -26,7 +29,9 @@ _SHORTEST_MASKED = 4
 """`SecretResolver.mask` leaves shorter values alone: replacing each ``1`` or ``on`` would ruin the text and hide
 nothing."""
 
-_REFERENCE = re.compile(r"\$(?:\$(?=\{)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})")
+_REFERENCE = re.compile(
+    r"\$(?:\$(?=\{)|\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|secret:(?P<secret>[-.a-z0-9]+)/(?P<key>[-._a-zA-Z0-9]+))\})"
+)
 _OPENING = re.compile(r"\$\{")
 
 
@@ -73,7 +78,7 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True)
 class SecretRef:
-    """A key of a Kubernetes Secret, or of its stand-in on a laptop."""
+    """A key of a Kubernetes Secret, or of its stand-in on a laptop. ``str()`` gives its form inside a text."""
 
     name: str
     key: str
@@ -87,18 +92,35 @@ class SecretRef:
         """
         return re.sub(r"[^A-Z0-9]", "_", f"{self.name}_{self.key}".upper())
 
+    def __str__(self) -> str:
+        return f"${{secret:{self.name}/{self.key}}}"
 
-class MissingSecret(LookupError):
+
+@dataclass(frozen=True)
+class EnvRef:
+    """An environment variable. ``str()`` gives its form inside a text."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"${{{self.name}}}"
+
+
+class MissingSecret(TidemillError):
     """A reference leads nowhere. The message names the reference and the remedy, never a value."""
 
 
-def references(text: str) -> Iterator[str]:
-    """The NAMEs that ``text`` refers to as ``${NAME}``, in order.
+def references(text: str) -> list[EnvRef | SecretRef]:
+    """What ``text`` refers to, in order.
 
-    >>> list(references("redis://:${PASSWORD}@${HOST} $${literal}"))
-    ['PASSWORD', 'HOST']
+    >>> [str(found) for found in references("redis://:${secret:redis/password}@${HOST} $${literal}")]
+    ['${secret:redis/password}', '${HOST}']
     """
-    return (found["name"] for found in _REFERENCE.finditer(text) if found["name"])
+    return [_reference(found) for found in _REFERENCE.finditer(text) if found[0] != "$$"]
+
+
+def _reference(found: re.Match[str]) -> EnvRef | SecretRef:
+    return EnvRef(found["name"]) if found["name"] else SecretRef(found["secret"], found["key"])
 
 
 def malformed_reference(text: str) -> str | None:
@@ -108,7 +130,7 @@ def malformed_reference(text: str) -> str | None:
     "'${kafka-password}' is no reference; write ${NAME} with letters, digits and _, or $${ for the characters ${"
     """
     # An escape is the two characters `$$` before a `{`: its `${` begins with the second of them.
-    understood = {found.start() if found["name"] else found.start() + 1 for found in _REFERENCE.finditer(text)}
+    understood = {found.start() + (found[0] == "$$") for found in _REFERENCE.finditer(text)}
     for opening in _OPENING.finditer(text):
         if opening.start() not in understood:
             shown = re.match(r"\$\{[^}]{0,40}\}?", text[opening.start() :])
@@ -129,20 +151,27 @@ class SecretResolver:
         self._directory = Path(named) if named else None
         self._seen: set[str] = set()
 
-    def resolve(self, value: str | SecretRef) -> str:
-        """The text that ``value`` stands for: a `Secret` if any part of it came by a reference.
+    def resolve(self, text: str) -> str:
+        """``text`` with its references replaced: a `Secret` if it had any.
 
         Raises MissingSecret.
         """
-        if isinstance(value, SecretRef):
-            return self._remember(self._from_ref(value))
-        if isinstance(value, Secret) or "${" not in value:
-            return value
-        names = tuple(references(value))
-        text = _REFERENCE.sub(lambda found: self._from_env(found["name"]) if found["name"] else "$", value)
-        for name in names:
-            self._remember(self._env[name])
-        return Secret(text) if names else text
+        if isinstance(text, Secret) or "${" not in text:
+            return text
+        resolved = _REFERENCE.sub(
+            lambda found: "$" if found[0] == "$$" else self._look_up(_reference(found)), text
+        )
+        return Secret(resolved) if references(text) else resolved
+
+    def resolve_options(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Every value of ``options``, resolved. Raises MissingSecret, naming the option."""
+        found = {}
+        for key, text in options.items():
+            try:
+                found[key] = self.resolve(text)
+            except MissingSecret as error:
+                raise MissingSecret(f"option {key!r}: {error}") from None
+        return found
 
     def mask(self, text: str) -> str:
         """``text`` with every value that this resolver has given out replaced by ``***``.
@@ -153,15 +182,16 @@ class SecretResolver:
             text = text.replace(value, MASK)
         return text
 
-    def _remember(self, value: str) -> Secret:
+    def _look_up(self, reference: EnvRef | SecretRef) -> str:
+        value = self._from_env(reference) if isinstance(reference, EnvRef) else self._from_ref(reference)
         if len(value) >= _SHORTEST_MASKED:
             self._seen.add(value)
-        return Secret(value)
+        return value
 
-    def _from_env(self, name: str) -> str:
-        if name not in self._env:
-            raise MissingSecret(f"${{{name}}} is not set; set the environment variable {name}")
-        return self._env[name]
+    def _from_env(self, reference: EnvRef) -> str:
+        if reference.name not in self._env:
+            raise MissingSecret(f"{reference} is not set; set the environment variable {reference.name}")
+        return self._env[reference.name]
 
     def _from_ref(self, ref: SecretRef) -> str:
         file = self._directory / ref.name / ref.key if self._directory else None
@@ -173,10 +203,16 @@ class SecretResolver:
                 pass
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-                raise MissingSecret(f"secret {ref.name!r}, key {ref.key!r}: cannot read {file}: {reason}") from None
+                raise MissingSecret(
+                    f"secret {ref.name!r}, key {ref.key!r}: cannot read {file}: {reason}"
+                ) from None
         if ref.variable in self._env:
             return self._env[ref.variable]
-        place = f"write it to {file}" if file else f"put it into the file {ref.name}/{ref.key} of {DIRECTORY_VARIABLE}"
+        place = (
+            f"write it to {file}"
+            if file
+            else f"put it into the file {ref.name}/{ref.key} of {DIRECTORY_VARIABLE}"
+        )
         raise MissingSecret(
             f"secret {ref.name!r} has no key {ref.key!r} here; {place}, or set the environment variable {ref.variable}"
         )
