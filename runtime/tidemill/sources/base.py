@@ -38,6 +38,8 @@ class Limits:
 
     rows: int | None = None
     files: int | None = None
+    bytes: int | None = None
+    """Of files; a single larger one is taken alone."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,26 @@ class Rows:
     """Size as read, before decoding."""
 
 
+class SourceLog(ABC):
+    """What a source must remember beyond the offsets that the driver keeps: numbered JSON lists.
+
+    A durable one lies beside the checkpoint, one for each source of a query. Entries survive a crash of the process as
+    soon as the call returns. Only the driver writes, one call at a time.
+    """
+
+    @abstractmethod
+    def put(self, n: int, entry: list[Any]) -> None:
+        """Write entry ``n`` in place of an older one of that number."""
+
+    @abstractmethod
+    def read(self) -> list[tuple[int, list[Any]]]:
+        """All entries, ascending; `CorruptCheckpointError` if one is damaged."""
+
+    @abstractmethod
+    def compact(self, n: int, entry: list[Any]) -> None:
+        """Let one entry ``n`` stand for all up to and with ``n``; after a crash either it or they are there."""
+
+
 class Source(ABC):
     """One source of one query.
 
@@ -70,6 +92,12 @@ class Source(ABC):
 
     schema: StructType
     """Of the rows that ``read`` returns."""
+
+    def open(self, log: SourceLog) -> None:
+        """Where to remember things. The driver calls it before ``initial`` or, after a restart, before ``latest``.
+
+        Trap: the driver must not ask for ``latest(start)`` before ``start`` is in a durable plan entry.
+        """
 
     @abstractmethod
     def initial(self) -> Offset:
