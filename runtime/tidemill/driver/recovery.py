@@ -1,0 +1,90 @@
+"""From the log to the event that starts the machine: where the last generation stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tidemill.driver.entries import PlanEntry, PreparedEntry
+from tidemill.driver.machine import Recovered
+from tidemill.driver.signature import compare
+from tidemill.driver.watermark import Watermarks
+from tidemill.errors import CorruptCheckpointError
+
+if TYPE_CHECKING:
+    from tidemill.driver.loop import Loop
+
+KEY = "query"
+
+
+def recover(loop: Loop) -> Recovered:
+    """Read the log, bring state and sinks to where it ends, and say so.
+
+    The lease is held already, so no other process writes; the sink is opened first, which fences older producers.
+    """
+    log = loop.query.log
+    kept = log.get(KEY, "query", 0)
+    if kept is None:
+        log.put_new(KEY, "query", 0, loop.query.entry, loop.generation)
+        kept = loop.query.entry
+    compare(kept, loop.query.entry)
+    last = log.latest(KEY, "commit")
+    nth = -1 if last is None else last
+    plan = _plan(log.get(KEY, "plan", nth)) if nth >= 0 else None
+    open_plan = _plan(log.get(KEY, "plan", nth + 1))
+    written = log.get(KEY, "prepared", nth + 1)
+    prepared = PreparedEntry.from_json(loop.work.query, written) if written and open_plan else None
+    if nth >= 0 and plan is None:
+        raise CorruptCheckpointError(
+            f"the checkpoint has batch {nth} committed but not its plan; it has lost entries: restore it from a copy"
+        )
+    _restore(loop, nth + 1 if prepared else nth)
+    _open_sink(loop, nth + 1, prepared)
+    return Recovered(
+        next_batch=nth + 1,
+        ends=plan.ends if plan else _initial(loop, open_plan),
+        watermarks=_watermarks(loop, log.get(KEY, "commit", nth) if nth >= 0 else None, kept),
+        late=(plan.evict or 0) if plan else 0,
+        open_plan=open_plan,
+        open_prepared=prepared,
+    )
+
+
+def _plan(entry: dict[str, Any] | None) -> PlanEntry | None:
+    return PlanEntry.from_json(entry) if entry else None
+
+
+def _initial(loop: Loop, open_plan: PlanEntry | None) -> tuple[Any, ...]:
+    """Where a query without a committed batch starts: where its first plan did, if there is one already."""
+    return open_plan.starts if open_plan else tuple(s.initial() for s in loop.work.sources)
+
+
+def _watermarks(loop: Loop, commit: dict[str, Any] | None, kept: dict[str, Any]) -> Watermarks:
+    delays = [delay for delay, _ in loop.work.plan.watermarks]
+    return Watermarks.start(delays, kept["policy"], commit["watermark"] if commit else 0)
+
+
+def _restore(loop: Loop, upto: int) -> None:
+    """Load the state as of batch ``upto``, and drop blobs that no entry names: those of lost attempts."""
+    loop.query.engine.load(loop.work)
+    log, book = loop.query.log, loop.book
+    numbers = [n for n in log.numbers(KEY, "prepared") if n <= upto]
+    entries = [PreparedEntry.from_json(loop.work.query, log.get(KEY, "prepared", n) or {}) for n in numbers]
+    full = max((i for i, e in enumerate(entries) if e.chains is not None), default=0)
+    for entry in entries[full:]:
+        book.add(entry)
+        loop.full_at = entry.batch if entry.chains is not None else loop.full_at
+    if book.chains:
+        loop.query.engine.restore(loop.work.query, book.chains)
+    live = book.live()
+    payloads = {
+        b for b in loop.work.store.names(loop.work.query) if b.kind == "payload" and b.version >= upto
+    }
+    stray = [b for b in loop.work.store.names(loop.work.query) if b not in live and b not in payloads]
+    loop.work.store.purge(stray)
+    book.garbage.clear()
+
+
+def _open_sink(loop: Loop, batch: int, prepared: PreparedEntry | None) -> None:
+    sink, query = loop.work.sink, loop.work.query
+    sink.open(loop.generation, query, len(prepared.committables) if prepared else 1)
+    sink.recover(query, batch, prepared.committables if prepared else None)

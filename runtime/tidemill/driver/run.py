@@ -1,0 +1,136 @@
+"""A query that runs on a thread of its own, as the API sees it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tidemill.driver.loop import Loop, Query
+from tidemill.driver.progress import iso
+from tidemill.errors import PySparkException, StreamingQueryException
+
+log = logging.getLogger("tidemill.query")
+
+RECENT = 100
+"""Progress reports kept, Spark's ``spark.sql.streaming.numRecentProgressUpdates``."""
+
+
+class QueryRun:
+    """One run of a query. ``listen`` is called with (event, payload) for started, progress, idle and terminated."""
+
+    def __init__(
+        self, query: Query, listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None
+    ) -> None:
+        self.query = query
+        self.id = query.work.query
+        self.name = query.name
+        self._listen = listen
+        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._error: StreamingQueryException | None = None
+        self._over = threading.Event()
+        query.report = self._report
+        query.idle = self._idle
+        self._loop = Loop(query)
+        self.run_id = self._loop.run_id
+        self._thread = threading.Thread(
+            target=self._run, name=f"tidemill-{query.name or self.id}", daemon=True
+        )
+
+    def start(self) -> QueryRun:
+        self._tell("started", {"timestamp": iso(time.time())})
+        self._thread.start()
+        return self
+
+    # State
+
+    @property
+    def is_active(self) -> bool:
+        return not self._over.is_set()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Spark's status: message, isDataAvailable, isTriggerActive."""
+        message = (
+            self._loop.status
+            if self.is_active
+            else ("Terminated with exception" if self._error else "Stopped")
+        )
+        busy = message.startswith("Processing")
+        return {
+            "message": message,
+            "isDataAvailable": busy,
+            "isTriggerActive": busy or message == "Getting offsets",
+        }
+
+    @property
+    def last_progress(self) -> dict[str, Any] | None:
+        return self._recent[-1] if self._recent else None
+
+    @property
+    def recent_progress(self) -> list[dict[str, Any]]:
+        return list(self._recent)
+
+    def exception(self) -> StreamingQueryException | None:
+        return self._error
+
+    # Control
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Let the open batch finish and commit, then end."""
+        self._loop.stop()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    def await_termination(self, timeout: float | None = None) -> bool:
+        """Wait for the end; raises the error that caused it. False if it has not ended in ``timeout`` seconds."""
+        ended = self._over.wait(timeout)
+        if ended and self._error is not None:
+            raise self._error
+        return ended
+
+    def process_all_available(self) -> None:
+        """Wait until everything that had arrived before the call is processed and committed, no-data batches too."""
+        loop = self._loop
+        loop.arrived()
+        with loop.settled:
+            wanted = loop.arrivals
+            loop.settled.wait_for(lambda: loop.quiet_at >= wanted or self._over.is_set())
+        if self._error is not None:
+            raise self._error
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            self._loop.run()
+        except BaseException as error:
+            self._error = self._named(error)
+            log.exception("query %s has failed", self.name or self.id)
+        finally:
+            self._over.set()
+            with self._loop.settled:
+                self._loop.settled.notify_all()
+            payload = {"exception": str(self._error) if self._error else None, "timestamp": iso(time.time())}
+            self._tell("terminated", payload)
+
+    def _named(self, error: BaseException) -> StreamingQueryException:
+        condition = error.condition if isinstance(error, PySparkException) else None
+        message = f"query {self.name or self.id} [runId = {self.run_id}] terminated with exception: {error}"
+        return StreamingQueryException(message, condition or "STREAM_FAILED", error)
+
+    def _report(self, progress: dict[str, Any]) -> None:
+        self._recent.append(progress)
+        self._tell("progress", progress)
+
+    def _idle(self) -> None:
+        self._tell("idle", {"timestamp": iso(time.time())})
+
+    def _tell(self, event: str, payload: dict[str, Any]) -> None:
+        try:
+            self._listen(event, {"id": self.id, "runId": self.run_id, "name": self.name, **payload})
+        except Exception:
+            log.exception("a listener failed on %s of query %s", event, self.name or self.id)

@@ -1,0 +1,105 @@
+"""What a checkpoint remembers of a query's plan, and what may change between two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill.errors import IncompatiblePlanError
+from tidemill.plan.stages import Distinct, GroupBy, JoinBy, QueryPlan, SessionBy, Stage, Stateful, Take
+
+FORMAT = 1
+"""Of the checkpoint's entries."""
+
+
+def signature(
+    query: str, plan: QueryPlan, sources: Sequence[str], shards: int, policy: str
+) -> dict[str, Any]:
+    """The ``query`` entry. Only what state or offsets depend on is in it: filters, triggers, sinks and columns after
+    the last operator with state may change freely."""
+    return {
+        "format": FORMAT,
+        "id": query,
+        "sources": list(sources),
+        "operators": [operator_signature(s) for s in plan.stages if isinstance(s.operator, Stateful)],
+        "watermarks": len(plan.watermarks),
+        "shards": shards,
+        "policy": policy,
+    }
+
+
+def operator_signature(stage: Stage) -> dict[str, Any]:
+    """What the state of an operator is made of."""
+    spec, schemas = stage.operator, [f.schema for f in stage.fragments]
+    assert isinstance(spec, Stateful)
+    return {
+        "id": spec.id,
+        "kind": _KINDS[type(spec)],
+        "what": list(spec.what),
+        "state": _state(spec, schemas),
+    }
+
+
+_KINDS = {
+    GroupBy: "aggregation", SessionBy: "session-window aggregation", Distinct: "deduplication", JoinBy: "join",
+    Take: "limit",
+}  # fmt: skip
+
+
+def _state(spec: Stateful, schemas: Sequence[pa.Schema]) -> list[str]:
+    """The state's columns as text, by position."""
+    match spec:
+        case GroupBy() | SessionBy():
+            return [f"{n}: {schemas[0].field(n).type}" for n in (*spec.keys, *spec.partials)]
+        case Distinct():
+            return [str(schemas[0].field(k).type) for k in spec.keys]
+        case JoinBy():
+            sides = zip((spec.left, spec.right), schemas, strict=True)
+            return [f"{c}: {schema.field(c).type}" for side, schema in sides for c in side.columns]
+    return []
+
+
+def compare(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `IncompatiblePlanError`, naming the first difference, if a query cannot continue from a checkpoint."""
+    if kept["format"] != FORMAT:
+        raise _refusal(f"it has format {kept['format']}, and this version of Tidemill reads format {FORMAT}")
+    _compare_sources(kept["sources"], now["sources"])
+    before, after = kept["operators"], now["operators"]
+    if [o["kind"] for o in before] != [o["kind"] for o in after]:
+        raise _refusal(
+            f"its operators with state are {_kinds(before)}, and the query now has {_kinds(after)}"
+        )
+    for old, new in zip(before, after, strict=True):
+        if old["what"] != new["what"]:
+            raise _refusal(
+                f"its {old['kind']} ({old['id']}) is {_list(old['what'])}, now {_list(new['what'])}"
+            )
+        if old["state"] != new["state"]:
+            raise _refusal(f"the state of its {old['kind']} ({old['id']}) is ({_list(old['state'])}), now "
+                           f"({_list(new['state'])})")  # fmt: skip
+
+
+def _compare_sources(before: Sequence[str], after: Sequence[str]) -> None:
+    if len(before) != len(after):
+        raise _refusal(f"it has {len(before)} sources ({_list(before)}), and the query now has {len(after)} "
+                       f"({_list(after)})")  # fmt: skip
+    for i, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old != new:
+            raise _refusal(f"its source {i} is {old}, and now {new}")
+
+
+def _kinds(operators: Sequence[Mapping[str, Any]]) -> str:
+    return _list([o["kind"] for o in operators]) or "none"
+
+
+def _list(items: Sequence[str]) -> str:
+    return ", ".join(items)
+
+
+def _refusal(difference: str) -> IncompatiblePlanError:
+    return IncompatiblePlanError(
+        f"the query cannot continue from this checkpoint: {difference}. Undo the change, or give the query a new "
+        "checkpoint location to start from nothing"
+    )

@@ -1,0 +1,51 @@
+"""Runs everything in this process, on threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+
+from tidemill.engine.base import Engine
+from tidemill.executor.stage import StageRunner
+from tidemill.executor.work import Attempt, Chains, Task, TaskResult, Work
+from tidemill.kernel.duck import Kernel
+
+
+class LocalEngine(Engine):
+    """One executor named ``local``. ``threads``: of DuckDB, of reading, and the most sink tasks of a batch."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or os.cpu_count() or 1
+        self.kernel = Kernel(self.threads)
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tidemill-task")
+        self._runners: dict[str, StageRunner] = {}
+
+    def load(self, work: Work) -> None:
+        self._runners[work.query] = StageRunner(work, self.kernel, self._pool, self.threads)
+
+    def restore(self, query: str, chains: Chains) -> None:
+        self._runners[query].restore(chains)
+
+    def begin(self, attempt: Attempt) -> None:
+        self._runners[attempt.query].begin(attempt)
+
+    def run(self, attempt: Attempt, stage: int, tasks: Sequence[Task]) -> list[TaskResult]:
+        runner = self._runners[attempt.query]
+        return [runner.run(attempt, runner.work.plan.stages[stage], task) for task in tasks]
+
+    def accept(self, attempt: Attempt) -> None:
+        self._runners[attempt.query].accept(attempt)
+
+    def rollback(self, attempt: Attempt) -> None:
+        self._runners[attempt.query].rollback()
+
+    def refresh(self, query: str, index: int, rows: pa.Table) -> None:
+        self._runners[query].statics[index] = rows
+
+    def forget(self, query: str) -> None:
+        runner = self._runners.pop(query, None)
+        if runner is not None:
+            runner.session.close()

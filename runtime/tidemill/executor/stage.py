@@ -1,0 +1,171 @@
+"""Runs the stages of one query on one executor: fragments through DuckDB, operators over their state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tidemill.executor.journal import Journal
+from tidemill.executor.operator import Moment, StatefulOperator
+from tidemill.executor.operators import make_operator
+from tidemill.executor.work import Attempt, Chains, Observed, OperatorReport, Read, Task, TaskResult, Work
+from tidemill.kernel.duck import Kernel, conform
+from tidemill.plan.stages import Fragment, Input, Observe, Stage, Stateful
+from tidemill.sinks.base import Committable, TaskId
+from tidemill.types import to_arrow_schema
+
+ROWS_PER_SINK_TASK = 50_000
+"""Fewer rows than this are not worth a second file or transaction."""
+
+
+class StageRunner:
+    """One query on one executor. Calls come one at a time; ``pool`` reads partitions and prepares sinks in parallel."""
+
+    def __init__(self, work: Work, kernel: Kernel, pool: Executor, width: int) -> None:
+        self.work = work
+        self.pool = pool
+        self.width = width
+        """Most sink tasks of a batch."""
+        self.session = kernel.session()
+        self.statics = list(work.statics)
+        self.operators: dict[int, StatefulOperator] = {}
+        for stage in work.plan.stages:
+            self.session.register_functions(f for part in stage.fragments for f in part.functions)
+            self.session.register_functions(getattr(stage.operator, "functions", ()))
+            if made := make_operator(stage, work.shards):
+                self.operators[stage.id] = made
+        by_id = {self._stateful(s).id: o for s, o in self.operators.items()}
+        self.journal = Journal(work.store, by_id)
+        self._outputs: dict[int, pa.Table] = {}
+        self._open = False
+
+    def _stateful(self, stage: int) -> Stateful:
+        operator = self.work.plan.stages[stage].operator
+        assert isinstance(operator, Stateful)
+        return operator
+
+    def restore(self, chains: Chains) -> None:
+        self.journal.restore(chains)
+
+    def begin(self, attempt: Attempt) -> None:
+        self._outputs.clear()
+        self._open = True
+        for operator in self.operators.values():
+            operator.begin()
+
+    def accept(self, attempt: Attempt) -> None:
+        self._close(StatefulOperator.accept)
+        self.journal.accepted(attempt)
+
+    def rollback(self) -> None:
+        if self._open:
+            self._close(StatefulOperator.rollback)
+
+    def _close(self, how: object) -> None:
+        self._open = False
+        self._outputs.clear()
+        for operator in self.operators.values():
+            how(operator)  # type: ignore[operator]
+
+    def run(self, attempt: Attempt, stage: Stage, task: Task) -> TaskResult:
+        """One stage of the open attempt; the last one also prepares the sink and stores deltas."""
+        result = TaskResult()
+        inputs = tuple(self._fragment(f, attempt, task, result) for f in stage.fragments)
+        rows = self._operate(stage, inputs, attempt, result)
+        self._outputs[stage.id] = rows
+        result.rows = rows.num_rows
+        if stage.id == len(self.work.plan.stages) - 1:
+            self._finish(attempt, rows, result)
+        return result
+
+    def _fragment(self, fragment: Fragment, attempt: Attempt, task: Task, result: TaskResult) -> pa.Table:
+        tables = {i.relation: self._input(i, task, result) for i in fragment.inputs}
+        return self.session.run(fragment.sql, tables, attempt.now_us, fragment.schema)
+
+    def _input(self, source: Input, task: Task, result: TaskResult) -> pa.Table:
+        match source.kind:
+            case "source":
+                rows = self._read(source.index, task, result)
+            case "static":
+                rows = self.statics[source.index]
+            case _:
+                return self._outputs[source.index]
+        return rows.rename_columns(list(source.columns))
+
+    def _read(self, index: int, task: Task, result: TaskResult) -> pa.Table:
+        source = self.work.sources[index]
+        found = list(self.pool.map(source.read, task.partitions.get(index, ())))
+        read = result.read.setdefault(index, Read())
+        read.rows += sum(r.table.num_rows for r in found)
+        read.bytes += sum(r.bytes for r in found)
+        read.bad += sum(r.bad.num_rows for r in found)
+        if found:
+            return pa.concat_tables([r.table for r in found])
+        from tidemill.types import to_arrow_schema
+
+        return to_arrow_schema(source.schema).empty_table()
+
+    def _operate(
+        self, stage: Stage, inputs: tuple[pa.Table, ...], attempt: Attempt, result: TaskResult
+    ) -> pa.Table:
+        spec = stage.operator
+        if isinstance(spec, Observe):
+            if seen := observe(inputs[0][spec.column]):
+                result.observed[spec.watermark] = seen
+            return inputs[0]
+        operator = self.operators.get(stage.id)
+        if operator is None:
+            return inputs[0]
+        started = time.monotonic()
+        outcome = operator.process(inputs, moment_of(stage, attempt), self.session)
+        result.operator = OperatorReport(
+            id=self._stateful(stage.id).id,
+            kind=type(spec).__name__,
+            rows=operator.state_rows,
+            bytes=operator.state_bytes,
+            updated=outcome.updated,
+            removed=outcome.removed,
+            dropped=outcome.dropped,
+            dropped_rows=outcome.dropped_rows,
+            millis=int((time.monotonic() - started) * 1000),
+        )
+        return conform(outcome.rows, stage.schema)
+
+    def _finish(self, attempt: Attempt, rows: pa.Table, result: TaskResult) -> None:
+        prepared = self._prepare(attempt, rows.rename_columns(list(self.work.plan.names)))
+        result.deltas, result.committables = self.journal.write(attempt, prepared)
+        result.snapshots = list(self.journal.snapshots)
+
+    def _prepare(self, attempt: Attempt, rows: pa.Table) -> list[Committable]:
+        tasks = min(self.width, max(1, rows.num_rows // ROWS_PER_SINK_TASK))
+        if self.work.plan.mode == "complete":
+            tasks = 1
+        size = -(-rows.num_rows // tasks)
+        ids = [TaskId(attempt.query, attempt.batch, i) for i in range(tasks)]
+        parts = [rows.slice(i * size, size) for i in range(tasks)]
+        return list(self.pool.map(self.work.sink.prepare, ids, parts))
+
+
+def observe(times: pa.ChunkedArray) -> Observed | None:
+    """Event-time figures of a column of timestamps or of windows (by their end); None without any."""
+    if pa.types.is_struct(times.type):
+        times = pc.struct_field(times, "end")
+    micros = times.cast(pa.timestamp("us")).cast(pa.int64())
+    count = len(micros) - micros.null_count
+    if not count:
+        return None
+    ends = pc.min_max(micros).as_py()
+    # A mean is good enough as a double; the sum of microseconds since 1970 would overflow an int64 past 5,000 rows.
+    return Observed(count, ends["min"], ends["max"], int(pc.mean(micros).as_py() * count))
+
+
+def moment_of(stage: Stage, attempt: Attempt) -> Moment:
+    """The operator's own watermarks."""
+    if stage.watermark is None or attempt.evict is None or attempt.late is None:
+        return Moment(None, None, attempt.now_us)
+    shift = stage.watermark.shift
+    return Moment(attempt.late + shift, attempt.evict + shift, attempt.now_us)

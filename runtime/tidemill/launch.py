@@ -1,0 +1,243 @@
+"""The one place where the parts are wired together: a plan becomes rows, a written output, or a running query."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill import sinks, sources
+from tidemill.checkpoint import open_
+from tidemill.driver.loop import KEY, Query, StepHook
+from tidemill.driver.machine import Machine, Rules, Trigger
+from tidemill.driver.run import QueryRun
+from tidemill.driver.signature import signature
+from tidemill.engine.base import Engine
+from tidemill.engine.local import LocalEngine
+from tidemill.errors import AnalysisException
+from tidemill.executor.work import SHARDS, Work
+from tidemill.plan.check import check_streaming
+from tidemill.plan.expressions import Settings
+from tidemill.plan.incremental import Split, split
+from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
+from tidemill.plan.physical import Relation, arrow_fields, column
+from tidemill.sinks.base import Sink
+from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
+
+NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
+POLICY = "spark.sql.streaming.multipleWatermarkPolicy"
+SHARD_COUNT = "tidemill.shards"
+RETAIN = "spark.sql.streaming.minBatchesToRetain"
+
+
+@dataclass
+class SinkSpec:
+    """What to write to; ``target`` is a live object: a foreach function, a memory table, ..."""
+
+    format: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    partition_by: tuple[str, ...] = ()
+    mode: str = "errorifexists"
+    """Of batch writes: append, overwrite, ignore or errorifexists."""
+    target: Any = None
+
+
+@dataclass
+class QuerySpec:
+    """A streaming query to start."""
+
+    sink: SinkSpec
+    name: str | None = None
+    mode: OutputMode = "append"
+    trigger: Trigger = Trigger()  # noqa: RUF009
+    checkpoint: str | None = None
+    """A location; None: one that ends with the process."""
+    conf: Mapping[str, str] = field(default_factory=dict)
+    hook: StepHook = lambda step, when, batch: None  # noqa: E731
+    """Called before and after each named step of a batch: where tests kill the process."""
+
+
+@dataclass
+class Context:
+    """What a session shares between its queries."""
+
+    settings: Settings = Settings()  # noqa: RUF009
+    threads: int | None = None
+    listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None  # noqa: E731
+    _engine: Engine | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def engine(self) -> LocalEngine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = LocalEngine(self.threads)
+            assert isinstance(self._engine, LocalEngine)
+            return self._engine
+
+
+# --- Batch ----------------------------------------------------------------------------------------------------------
+
+
+def collect(plan: Node, context: Context, now_us: int | None = None) -> pa.Table:
+    """The rows of a plan that does not stream; columns named as the user knows them, duplicates included."""
+    if plan.streaming:
+        raise AnalysisException(
+            "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink"
+        )
+    session = context.engine.kernel.session()
+    try:
+        tables: dict[str, pa.Table] = {}
+        leaves: dict[int, str] = {}
+        _leaves(plan, context, tables, leaves, now_us)
+        relation = Relation(context.settings, leaves)
+        names = ", ".join(column(a) for a in plan.output) or "1"
+        sql = f"SELECT {names} FROM ({relation.sql(plan)})"
+        session.register_functions(relation.functions.values())
+        schema = pa.schema(arrow_fields(plan.output))  # type: ignore[arg-type]
+        rows = session.run(sql, tables, _now(now_us), schema if plan.output else None)
+    finally:
+        session.close()
+    return (
+        rows.rename_columns([a.name for a in plan.output])
+        if plan.output
+        else rows.drop_columns(rows.column_names)
+    )
+
+
+def _now(now_us: int | None) -> int:
+    return now_us if now_us is not None else time.time_ns() // 1000
+
+
+def _leaves(
+    node: Node, context: Context, tables: dict[str, pa.Table], leaves: dict[int, str], now_us: int | None
+) -> None:
+    """Rows for everything that DuckDB cannot make itself."""
+    rows: pa.Table | None = None
+    match node:
+        case Scan():
+            rows = sources.batch(node.format, dict(node.options), node.schema)
+        case LocalData():
+            rows = node.rows
+        case MapBatches():
+            rows = _mapped(node, collect(node.child, context, now_us))
+    if rows is None:
+        for child in node.children:
+            _leaves(child, context, tables, leaves, now_us)
+    elif id(node) not in leaves:
+        leaves[id(node)] = f"leaf{len(leaves)}"
+        tables[leaves[id(node)]] = rows.rename_columns([column(a) for a in node.output])
+
+
+def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
+    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
+    schema = pa.schema(arrow_fields(node.output))  # type: ignore[arg-type]
+    schema = pa.schema([f.with_name(a.name) for f, a in zip(schema, node.output, strict=True)])
+    if node.kind == "arrow":
+        return pa.Table.from_batches([b.cast(schema) for b in node.function(iter(batches))], schema)
+    frames = node.function(b.to_pandas() for b in batches)
+    return pa.concat_tables([pa.Table.from_pandas(f, schema, preserve_index=False) for f in frames])
+
+
+def write(plan: Node, spec: SinkSpec, context: Context) -> None:
+    """Compute a plan that does not stream and write it."""
+    rows = collect(plan, context)
+    sinks.write(rows, spec.format, dict(spec.options), plan.schema, spec.mode, spec.partition_by)
+
+
+# --- Streaming ------------------------------------------------------------------------------------------------------
+
+
+def start(plan: Node, spec: QuerySpec, context: Context) -> QueryRun:
+    """Start a streaming query; raises before anything runs if it cannot work."""
+    return QueryRun(prepare(plan, spec, context), context.listen).start()
+
+
+def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
+    """Everything that starting a query checks and opens, short of its thread."""
+    check_streaming(plan, spec.mode, spec.conf)
+    parts = split(plan, spec.mode, context.settings)
+    log, store = open_(spec.checkpoint)
+    kept = log.get(KEY, "query", 0)
+    query = kept["id"] if kept else str(uuid.uuid4())
+    made = tuple(
+        sources.create(s.format, dict(s.options), s.user_schema or s.schema, s.handle) for s in parts.sources
+    )
+    for i, source in enumerate(made):
+        source.open(
+            DirectorySourceLog(Path(spec.checkpoint) / "sources" / str(i))
+            if spec.checkpoint
+            else MemorySourceLog()
+        )
+    names = [describe_source(s) for s in parts.sources]
+    shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))
+    policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
+    work = Work(
+        query=query,
+        plan=parts.plan,
+        sources=made,
+        statics=tuple(collect(s, context) for s in parts.statics),
+        sink=make_sink(plan, spec),
+        store=store,
+        shards=shards,
+    )
+    return Query(
+        work=work,
+        machine=Machine(rules(parts, spec)),
+        engine=context.engine,
+        log=log,
+        entry=signature(query, parts.plan, names, shards, policy),
+        name=spec.name,
+        sources=names,
+        sink=f"{spec.sink.format}{_where(spec.sink.options)}",
+        hook=spec.hook,
+    )
+
+
+def rules(parts: Split, spec: QuerySpec) -> Rules:
+    allowed = spec.conf.get(NO_DATA, "true").lower() == "true"
+    marks = bool(parts.plan.watermarks)
+    return Rules(
+        trigger=spec.trigger,
+        no_data=allowed and marks and any(s.no_data for s in parts.plan.stages),
+        has_watermark=marks,
+        retain=int(spec.conf.get(RETAIN, "100")),
+    )
+
+
+def make_sink(plan: Node, spec: QuerySpec) -> Sink:
+    sink = sinks.create(
+        spec.sink.format,
+        dict(spec.sink.options),
+        plan.schema,
+        spec.mode,
+        spec.sink.partition_by,
+        spec.sink.target,
+    )
+    if spec.mode not in sink.modes:
+        raise AnalysisException(
+            f"Data source {spec.sink.format} does not support {spec.mode.capitalize()} output mode; "
+            f"use {' or '.join(sorted(sink.modes))}",
+            "STREAMING_OUTPUT_MODE.UNSUPPORTED_DATASOURCE",
+        )
+    return sink
+
+
+_IDENTITY = ("path", "subscribe", "subscribepattern", "assign", "topic", "host", "port")
+"""Options (in lower case) that say which source it is, not how it is read."""
+
+
+def describe_source(scan: Scan) -> str:
+    """The source in words, the same in every process: ``kafka[subscribe=access]``."""
+    return f"{scan.format}{_where(dict(scan.options))}"
+
+
+def _where(options: Mapping[str, str]) -> str:
+    shown = [f"{k}={v}" for k, v in sorted(options.items()) if k.lower() in _IDENTITY]
+    return f"[{', '.join(shown)}]" if shown else ""
