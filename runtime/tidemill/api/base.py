@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.annotated_handlers import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from tidemill.api import moments
 from tidemill.api.document import describe
@@ -50,9 +53,15 @@ class Part(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
-        use_attribute_docstrings=False,
     )
     RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core))
+        if found := [{"rule": rule.cel, "message": rule.says} for rule in cls.RULES if rule.cel]:
+            schema["x-kubernetes-validations"] = found
+        return schema
 
 
 def parts(raw: Raw, key: str) -> Iterator[tuple[int, Raw]]:

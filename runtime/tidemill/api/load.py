@@ -45,7 +45,9 @@ def inspect(text: str) -> tuple[StreamingJob | None, list[Problem]]:
     if document is None:
         return None, problems
     job, found = parse(document.data)
-    problems += [replace(p, line=line_of(p.path, document.lines)) for p in found]
+    # A value that two readers read differently needs no second complaint about one of the readings.
+    unclear = {problem.path for problem in problems}
+    problems += [replace(p, line=line_of(p.path, document.lines)) for p in found if p.path not in unclear]
     return (None if problems else job), sorted(problems, key=lambda p: p.line or 0)
 
 

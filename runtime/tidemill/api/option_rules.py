@@ -9,7 +9,7 @@ from tidemill.api.base import Finding, Raw, part, text
 from tidemill.api.document import describe
 from tidemill.api.formats import ROLES, Format, Option, given
 from tidemill.api.moments import parse_duration
-from tidemill.errors import did_you_mean
+from tidemill.errors import did_you_mean, nearest
 
 _VERBS = {
     "source": "read as a stream",
@@ -17,6 +17,12 @@ _VERBS = {
     "sink": "written",
     "dead letter": "a dead letter",
 }
+
+_OFFSET_WORDS = {
+    "newest": "latest", "largest": "latest", "last": "latest", "end": "latest", "now": "latest",
+    "oldest": "earliest", "smallest": "earliest", "first": "earliest", "beginning": "earliest", "start": "earliest",
+}  # fmt: skip
+"""What other clients and people call them; by spelling alone `newest` is nearer to `earliest`."""
 
 
 def check_options(role: str, raw: Raw) -> Iterator[Finding]:
@@ -68,7 +74,12 @@ def _check_groups(name: str, format: Format, options: Raw) -> Iterator[Finding]:
     for group in format.one_of:
         found = [option for option in group if given(options, option)]
         if not found and len(group) == 1:
-            yield ("options",), f"{name} needs the option {group[0]!r} ({format.options[group[0]].meaning})"
+            near = [key for key in nearest(group[0], options) if not _find(format, key)]
+            instead = f"; it is not called {near[0]!r}" if near else ""
+            yield (
+                ("options",),
+                f"{name} needs the option {group[0]!r} ({format.options[group[0]].meaning}){instead}",
+            )
         elif not found:
             yield ("options",), f"{name} needs one of the options {_listed(group)}"
         elif len(found) > 1:
@@ -130,7 +141,8 @@ def _check_offsets(shown: str) -> Iterator[str]:
     except ValueError:
         offsets = None
     if not isinstance(offsets, dict):
-        hint = did_you_mean(shown, ("earliest", "latest"))
+        meant = _OFFSET_WORDS.get(shown.strip().lower())
+        hint = f"; did you mean {meant!r}?" if meant else did_you_mean(shown, ("earliest", "latest"))
         yield f"{shown!r} is not one of earliest, latest or a JSON map of offsets{hint}"
         return
     for topic, partitions in offsets.items():
