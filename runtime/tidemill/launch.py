@@ -28,6 +28,7 @@ from tidemill.plan.incremental import Split, split
 from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
 from tidemill.plan.physical import Relation, arrow_fields, column
 from tidemill.sinks.base import Sink
+from tidemill.sinks.options import Wiring
 from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
@@ -46,6 +47,8 @@ class SinkSpec:
     mode: str = "errorifexists"
     """Of batch writes: append, overwrite, ignore or errorifexists."""
     target: Any = None
+    wiring: Wiring | None = None
+    """What the sink needs of the session: time zone, warehouse, how rows become DataFrames and Rows."""
 
 
 @dataclass
@@ -148,7 +151,7 @@ def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
 def write(plan: Node, spec: SinkSpec, context: Context) -> None:
     """Compute a plan that does not stream and write it."""
     rows = collect(plan, context)
-    sinks.write(rows, spec.format, dict(spec.options), plan.schema, spec.mode, spec.partition_by)
+    sinks.write(rows, spec.format, dict(spec.options), plan.schema, spec.mode, spec.partition_by, spec.wiring)
 
 
 # --- Streaming ------------------------------------------------------------------------------------------------------
@@ -219,6 +222,7 @@ def make_sink(plan: Node, spec: QuerySpec) -> Sink:
         spec.mode,
         spec.sink.partition_by,
         spec.sink.target,
+        spec.sink.wiring,
     )
     if spec.mode not in sink.modes:
         raise AnalysisException(
