@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,12 +12,14 @@ from tidemill.errors import CheckpointError
 from tidemill.kernel.keyed.columns import FixedColumn, Saved, is_fixed
 from tidemill.kernel.keyed.delta import (
     RESERVED,
+    WORTH_COMPRESSING,
     Delta,
+    Encoder,
     ShardDelta,
     bookkeeping,
     decode_delta,
-    encode_delta,
     latest,
+    shard_of,
 )
 from tidemill.kernel.keyed.expiry import NEVER, ExpiryWheel
 from tidemill.kernel.keyed.index import HashIndex
@@ -28,6 +29,7 @@ from tidemill.kernel.keyed.vectors import NO_SLOTS, Hashes, IdPool, Int64s, Ints
 ALIVE, TOUCHED, BORN = np.uint8(1), np.uint8(2), np.uint8(4)
 """A slot has a row; the attempt has written or removed it; it had none before the attempt."""
 MOST_SHARDS = 1024
+NO_IDS = np.empty(0, np.uint64)
 
 
 @dataclass
@@ -74,6 +76,7 @@ class KeyedTable:
         groups = [[c for c in varying if (c.name in stable) is kept] for kept in (True, False)]
         self._logs = [RowLog(pa.schema(group)) for group in groups if group]
         self._wheel: ExpiryWheel | None = None
+        self._encoder = Encoder(shards)
         self._pool = IdPool()
         self._status = Vector(np.uint8)
         self._row_id = Vector(np.uint64)
@@ -241,11 +244,7 @@ class KeyedTable:
             raise RuntimeError("an attempt is open; accept it or roll it back before a snapshot")
         mine = (self._shard.data == shard) & ((self._status.data & ALIVE) != 0)
         encoded = self._encoded(np.flatnonzero(mine), NO_SLOTS)
-        return (
-            encoded[0]
-            if encoded
-            else encode_delta(shard, self.shards, self._rows(NO_SLOTS), self.row_ids(NO_SLOTS))
-        )
+        return encoded[0] if encoded else self._encoder.encode(shard, self._rows(NO_SLOTS), NO_IDS, False)
 
     def load(self, blobs: Iterable[bytes]) -> None:
         """Add shards from their snapshots and deltas; each shard's blobs come in the order of their writing.
@@ -253,14 +252,18 @@ class KeyedTable:
         Shards may come from several tables, and be added while others are here. Raises `CorruptCheckpointError`,
         `IncompatiblePlanError`, and `CheckpointError` for a shard that has rows here already.
         """
-        deltas = sorted(
-            (decode_delta(blob, self.schema, self.shards) for blob in blobs), key=lambda d: d.shard
-        )
-        self._check_absent({delta.shard for delta in deltas})
+        chains: dict[int, list[bytes]] = {}
+        for blob in blobs:
+            chains.setdefault(shard_of(blob), []).append(blob)
+        self._check_absent(chains)
         self.begin()
-        for _, group in itertools.groupby(deltas, key=lambda d: d.shard):
-            for delta in latest(group):
-                self._load(delta)
+        try:
+            for chain in chains.values():  # one shard after the other, so that only one is in memory twice
+                for delta in latest(decode_delta(blob, self.schema, self.shards) for blob in chain):
+                    self._load(delta)
+        except BaseException:
+            self.rollback()
+            raise
         self.accept()
 
     def drop(self, shards: Collection[int]) -> None:
@@ -371,13 +374,17 @@ class KeyedTable:
         upserted, up_ends = self._by_shard(upserted)
         removed, gone_ends = self._by_shard(removed)
         rows, ids = self._rows(upserted), self.row_ids(removed)
+        per_row = rows.nbytes / max(len(upserted), 1)
+        if len(upserted) and all(column.num_chunks == 1 for column in rows.columns):
+            rows = rows.to_batches()[0]  # slicing a batch is faster than slicing a table
         deltas = []
         up = gone = 0
-        for shard in range(self.shards):
-            if up_ends[shard] > up or gone_ends[shard] > gone:
-                mine = rows.slice(up, up_ends[shard] - up)
-                deltas.append(encode_delta(shard, self.shards, mine, ids[gone : gone_ends[shard]]))
-            up, gone = up_ends[shard], gone_ends[shard]
+        for shard, (up_end, gone_end) in enumerate(zip(up_ends, gone_ends, strict=True)):
+            if up_end > up or gone_end > gone:
+                mine, lost = rows.slice(up, up_end - up), ids[gone:gone_end]
+                compress = mine.num_rows * per_row + lost.nbytes >= WORTH_COMPRESSING
+                deltas.append(self._encoder.encode(shard, mine, lost, compress))
+            up, gone = up_end, gone_end
         return deltas
 
     def _by_shard(self, slots: Int64s) -> tuple[Int64s, list[int]]:
