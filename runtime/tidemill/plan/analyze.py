@@ -15,19 +15,43 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
 
-from tidemill.plan.nodes import LocalData, Node, Range, Scan
-from tidemill.types import StructType
+from tidemill.errors import AnalysisException
+from tidemill.plan.combine import join, natural, refuse_maps, set_operation, union
+from tidemill.plan.durations import parse_duration
+from tidemill.plan.expressions import Settings, Typed, has_aggregate, has_window, is_aggregate, is_generator
+from tidemill.plan.grouping_sets import Grouping
+from tidemill.plan.groups import aggregate
+from tidemill.plan.names import pretty
+from tidemill.plan.nodes import (
+    Alias,
+    Attribute,
+    Deduplicate,
+    EventTime,
+    Filter,
+    Limit,
+    LocalData,
+    MapBatches,
+    Node,
+    Range,
+    Ref,
+    Scan,
+)
+from tidemill.plan.ordering import sort
+from tidemill.plan.resolve import Scope, expose, narrowed, refs
+from tidemill.plan.select import drop, project, rename, rename_all, with_columns
+from tidemill.plan.windows import is_window_struct, time_windows
+from tidemill.types import BooleanType, LongType, NullType, StructType, TimestampType
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tidemill.plan.expressions import Settings, Typed
-
-Grouping = Literal["cube", "rollup"] | Sequence[Sequence[int]]
-"""``cube``, ``rollup``, or the grouping sets as positions in the keys."""
-
 
 # --- Leaves ---------------------------------------------------------------------------------------------------------
+
+
+def attributes(schema: StructType) -> tuple[Attribute, ...]:
+    """New columns for a schema's fields."""
+    return tuple(Attribute(f.name, f.dataType, f.nullable) for f in schema.fields)
 
 
 def scan(
@@ -40,17 +64,27 @@ def scan(
     user_schema: StructType | None = None,
 ) -> Scan:
     """Rows of a source whose columns are ``schema``; ``user_schema`` is what the user gave of it, if anything."""
-    raise NotImplementedError
+    return Scan(
+        format,
+        tuple(sorted(options.items())),
+        attributes(schema),
+        streaming,
+        user_schema,
+        name=name,
+        handle=handle,
+    )
 
 
 def local(table: pa.Table, schema: StructType) -> LocalData:
     """Rows that the program holds: ``table`` has one column per field of ``schema``, in order."""
-    raise NotImplementedError
+    return LocalData(attributes(schema), table)
 
 
 def range_(start: int, end: int, step: int = 1) -> Range:
     """``spark.range``: one BIGINT column ``id``, never null."""
-    raise NotImplementedError
+    if step == 0:
+        raise AnalysisException("range() cannot have a step of 0; give a positive or negative one")
+    return Range(Attribute("id", LongType(), nullable=False), start, end, step)
 
 
 # --- Columns --------------------------------------------------------------------------------------------------------
@@ -58,38 +92,49 @@ def range_(start: int, end: int, step: int = 1) -> Range:
 
 def column(child: Node, name: str, settings: Settings) -> exp.Expression:
     """What ``df['a']``, ``df.a`` and ``df['s.field']`` mean: a Ref, or a Dot over one, or a Star for ``'*'``."""
-    raise NotImplementedError
+    if name == "*":
+        return exp.Star()
+    return Scope.over(child, settings).column(name_parts(name))
+
+
+def name_parts(name: str) -> list[str]:
+    """The parts of a column name as ``col()`` takes it: dots apart, backticks around what is one part.
+
+    >>> name_parts("a.`b.c`")
+    ['a', 'b.c']
+    """
+    parts: list[str] = []
+    rest = name
+    while True:
+        if rest.startswith("`"):
+            end = rest.find("`", 1)
+            while end > 0 and rest[end + 1 : end + 2] == "`":
+                end = rest.find("`", end + 2)
+            after = rest[end + 1 : end + 2]
+            if end < 1 or after not in ("", "."):
+                raise AnalysisException(
+                    f"syntax error in the column name {name!r}", "INVALID_ATTRIBUTE_NAME_SYNTAX"
+                )
+            parts.append(rest[1:end].replace("``", "`"))
+            dotted, rest = after == ".", rest[end + 2 :]
+        else:
+            head, dot, rest = rest.partition(".")
+            parts.append(head)
+            dotted = bool(dot)
+        if not dotted:
+            break
+    if not all(parts):
+        raise AnalysisException(
+            f"syntax error in the column name {name!r}: a part of it is empty; put names with dots into backticks",
+            "INVALID_ATTRIBUTE_NAME_SYNTAX",
+        )
+    return parts
 
 
 def typed(child: Node, expression: exp.Expression, settings: Settings) -> Typed:
     """Type and nullability of a scalar expression over the child's columns."""
-    raise NotImplementedError
-
-
-def project(child: Node, items: Sequence[exp.Expression], settings: Settings) -> Node:
-    """``select``: one output column per item, after stars; at most one generator; aggregates make it a global
-    aggregation, as in ``df.select(F.count('*'))``."""
-    raise NotImplementedError
-
-
-def with_columns(child: Node, columns: Mapping[str, exp.Expression], settings: Settings) -> Node:
-    """The child's columns, those named in ``columns`` replaced in place, new ones at the end."""
-    raise NotImplementedError
-
-
-def rename(child: Node, names: Mapping[str, str], settings: Settings) -> Node:
-    """``withColumn(s)Renamed``: old name to new; names that do not exist are ignored, as in Spark."""
-    raise NotImplementedError
-
-
-def rename_all(child: Node, names: Sequence[str]) -> Node:
-    """``toDF(*names)``: every column under a new name, by position."""
-    raise NotImplementedError
-
-
-def drop(child: Node, columns: Sequence[str | exp.Expression], settings: Settings) -> Node:
-    """Without these columns; those that do not exist are ignored, as in Spark."""
-    raise NotImplementedError
+    scope = Scope.over(child, settings)
+    return scope.typed(scope.resolve(expression))
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------
@@ -97,76 +142,111 @@ def drop(child: Node, columns: Sequence[str | exp.Expression], settings: Setting
 
 def filter_rows(child: Node, condition: exp.Expression, settings: Settings) -> Node:
     """Rows for which ``condition`` is true; it may use columns that a projection below has dropped."""
-    raise NotImplementedError
+    scope = Scope.reaching(child, settings)
+    resolved = scope.resolve(condition.this if isinstance(condition, exp.Alias) else condition)
+    _check_filter(resolved, scope)
+    below = expose(child, refs(resolved))
+    return narrowed(Filter(below, resolved), child.output)
 
 
-def sort(child: Node, items: Sequence[exp.Expression], settings: Settings) -> Node:
-    """``orderBy``: items may be ``exp.Ordered``; a plain integer literal is a position, counted from 1."""
-    raise NotImplementedError
+def _check_filter(condition: exp.Expression, scope: Scope) -> None:
+    shown = pretty(condition)
+    if has_window(condition):
+        raise AnalysisException(
+            f"it is not allowed to use window functions inside WHERE clause: {shown}; compute them in a select below",
+            "WINDOW_FUNCTION_NOT_ALLOWED_IN_CLAUSE",
+        )
+    if has_aggregate(condition):
+        calls = ", ".join(pretty(n) for n in condition.walk() if is_aggregate(n))
+        raise AnalysisException(
+            f'the WHERE condition "{shown}" contains invalid expressions: {calls}; aggregate first, then filter, or '
+            "use HAVING",
+            "INVALID_WHERE_CONDITION",
+        )
+    if any(is_generator(n) for n in condition.walk()) or time_windows(condition):
+        raise AnalysisException(
+            f"the generator is not supported: outside the SELECT clause, found: {shown}; select it first, then filter",
+            "UNSUPPORTED_GENERATOR.OUTSIDE_SELECT",
+        )
+    kind = scope.typed(condition).type
+    if not isinstance(kind, (BooleanType, NullType)):
+        raise AnalysisException(
+            f'cannot resolve "{shown}" due to data type mismatch: filter expression "{shown}" of type '
+            f'"{kind.simpleString().upper()}" is not a boolean; compare it with something',
+            "DATATYPE_MISMATCH.FILTER_NOT_BOOLEAN",
+        )
 
 
 def limit(child: Node, count: int, offset: int = 0) -> Node:
     """At most ``count`` rows (-1: all) after the first ``offset``."""
-    raise NotImplementedError
+    for value, least in ((count, -1), (offset, 0)):
+        if value < least:
+            raise AnalysisException(
+                f'the limit like expression "{value}" is invalid. The limit expression must be equal to or greater '
+                f"than 0, but got {value}",
+                "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE",
+            )
+    return Limit(child, count, offset)
 
 
 def deduplicate(
     child: Node, names: Sequence[str] | None, settings: Settings, within_watermark: bool = False
 ) -> Node:
     """``dropDuplicates`` (None: all columns) and ``dropDuplicatesWithinWatermark``; ``distinct`` is the first."""
-    raise NotImplementedError
+    scope = Scope(child.output, settings)
+    keys: list[Attribute] = []
+    for name in names if names is not None else []:
+        found = [a for a in child.output if scope.same(a.name, name)]
+        if not found:
+            listed = ", ".join(a.name for a in child.output)
+            raise AnalysisException(
+                f'cannot resolve column name "{name}" among ({listed})', "UNRESOLVED_COLUMN_AMONG_FIELD_NAMES"
+            )
+        keys += found
+    keys = list(child.output) if names is None else keys
+    refuse_maps(keys)
+    return Deduplicate(child, tuple(dict.fromkeys(a.id for a in keys)), within_watermark)
 
 
 def with_watermark(child: Node, column: str | exp.Expression, delay: str, settings: Settings) -> Node:
-    """The column is event time, late by ``delay`` at most (``'10 seconds'``; a month is 31 days)."""
-    raise NotImplementedError
+    """The column is event time, late by ``delay`` at most (``'10 seconds'``; a month is 31 days, parts of a
+    millisecond are cut off). On rows that are not a stream it means nothing."""
+    wait = parse_duration(delay).delay
+    if wait < 0:
+        raise AnalysisException(f"requirement failed: delay threshold ({delay}) should not be negative.")
+    scope = Scope(child.output, settings)
+    found = scope.column(name_parts(column)) if isinstance(column, str) else scope.resolve(column)
+    shown = column if isinstance(column, str) else pretty(column)
+    if not isinstance(found, Ref):
+        raise AnalysisException(
+            f"the event time in withWatermark must be a top-level column, but {shown!r} is a nested field or an "
+            "expression; give it a name in a select before withWatermark",
+            "EVENT_TIME_MUST_BE_TOP_LEVEL_COLUMN",
+        )
+    kind = scope.typed(found).type
+    if not (isinstance(kind, TimestampType) or is_window_struct(kind)):
+        raise AnalysisException(
+            f'the event time `{shown}` has the invalid type "{kind.simpleString().upper()}", but expected '
+            f'"TIMESTAMP"; cast it first, as in CAST({shown} AS TIMESTAMP)',
+            "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE",
+        )
+    if not child.streaming:
+        return child
+    return EventTime(child, found.attribute_id, wait // 1000 * 1000, delay)
 
 
 def alias(child: Node, name: str) -> Node:
     """The child's columns under ``name``, as ``name.column``."""
-    raise NotImplementedError
+    return Alias(child, name)
 
 
-def map_batches(
-    child: Node, function: Any, kind: Literal["pandas", "arrow"], schema: StructType
-) -> Node:
+def map_batches(child: Node, function: Any, kind: Literal["pandas", "arrow"], schema: StructType) -> Node:
     """``mapInPandas`` and ``mapInArrow``: ``schema`` is what ``function`` gives."""
-    raise NotImplementedError
+    return MapBatches(child, function, kind, attributes(schema))
 
 
-# --- Groups ---------------------------------------------------------------------------------------------------------
-
-
-def aggregate(
-    child: Node,
-    keys: Sequence[exp.Expression],
-    items: Sequence[exp.Expression],
-    settings: Settings,
-    grouping: Grouping | None = None,
-    having: exp.Expression | None = None,
-) -> Node:
-    """One row per distinct value of ``keys``. The output is exactly ``items``, so ``groupBy(k).agg(x)`` passes
-    ``[k, x]``; an item combines aggregate calls, keys and constants. Keys may be window() and session_window()."""
-    raise NotImplementedError
-
-
-# --- Several inputs -------------------------------------------------------------------------------------------------
-
-
-def join(
-    left: Node, right: Node, on: exp.Expression | Sequence[str] | None, how: str, settings: Settings
-) -> Node:
-    """``how`` is any of Spark's spellings (inner, left_outer, leftsemi, ...); names in ``on`` are USING keys."""
-    raise NotImplementedError
-
-
-def union(
-    inputs: Sequence[Node], settings: Settings, by_name: bool = False, allow_missing: bool = False
-) -> Node:
-    """UNION ALL, by position or by name, columns widened to a common type."""
-    raise NotImplementedError
-
-
-def set_operation(left: Node, right: Node, kind: Literal["intersect", "except"], settings: Settings) -> Node:
-    """INTERSECT and EXCEPT: distinct rows of ``left`` that are, or are not, in ``right``. Nulls are equal."""
-    raise NotImplementedError
+__all__ = [
+    "Grouping", "aggregate", "alias", "attributes", "column", "deduplicate", "drop", "filter_rows", "join", "limit",
+    "local", "map_batches", "name_parts", "natural", "project", "range_", "rename", "rename_all", "scan",
+    "set_operation", "sort", "typed", "union", "with_columns", "with_watermark",
+]  # fmt: skip

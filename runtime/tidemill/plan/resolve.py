@@ -1,0 +1,356 @@
+"""From names as written to columns: qualifiers, nested fields, ambiguity, and columns that a projection has dropped.
+
+Spark's order: ``a.b`` is first the column ``b`` of the alias ``a``, else the field ``b`` of the column ``a``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlglot import exp
+
+from tidemill.errors import AnalysisException, nearest
+from tidemill.plan.expressions import Settings, Typed, compile_expression
+from tidemill.plan.names import NAMED, pretty
+from tidemill.plan.nodes import (
+    Alias,
+    Attribute,
+    EventTime,
+    Filter,
+    Generate,
+    Join,
+    Limit,
+    Named,
+    Node,
+    Project,
+    Ref,
+    Sort,
+    TimeWindows,
+)
+from tidemill.types import ArrayType, DataType, MapType, StructType
+
+_SUGGESTIONS = 5
+"""How many names an error proposes, as in Spark."""
+
+
+def columns(attributes: Iterable[Attribute]) -> dict[int, Typed]:
+    """The attributes as `compile_expression` wants them, for types; the SQL is that of `plan.physical`."""
+    return {a.id: Typed(f"c{a.id}", a.type, a.nullable) for a in attributes}
+
+
+def refs(e: exp.Expression) -> set[int]:
+    """The attributes that an expression reads."""
+    return {r.attribute_id for r in e.find_all(Ref)}
+
+
+def quoted(*parts: str) -> str:
+    """A name as Spark's messages show it.
+
+    >>> quoted("t", "a")
+    '`t`.`a`'
+    """
+    return ".".join(f"`{p}`" for p in parts)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The columns that expressions over a node may name."""
+
+    visible: tuple[Attribute, ...]
+    settings: Settings
+    hidden: tuple[Attribute, ...] = ()
+    """Columns below a projection that Spark still finds where no visible one has the name."""
+    aliases: Mapping[str, Ref] | None = None
+    """Lateral aliases: items of the same SELECT, by name, used last."""
+
+    @classmethod
+    def over(cls, node: Node, settings: Settings) -> Scope:
+        """For SELECT and GROUP BY: dropped columns are those of the far side of a USING join."""
+        return cls(node.output, settings, _using_leftovers(node))
+
+    @classmethod
+    def reaching(cls, node: Node, settings: Settings) -> Scope:
+        """For WHERE and ORDER BY, which also find what projections right below have dropped."""
+        return cls(node.output, settings, _dropped(node))
+
+    def types(self) -> dict[int, Typed]:
+        return columns((*self.visible, *self.hidden))
+
+    def typed(self, e: exp.Expression) -> Typed:
+        """Type of a resolved expression; raises `AnalysisException` where the types do not fit."""
+        return compile_expression(e, self.types(), self.settings)
+
+    def same(self, a: str, b: str) -> bool:
+        return a == b if self.settings.case_sensitive else a.lower() == b.lower()
+
+    def resolve(self, e: exp.Expression) -> exp.Expression:
+        """A copy of ``e`` whose columns are Refs, or fields of Refs."""
+        return self._resolved(e.copy())
+
+    def _resolved(self, e: exp.Expression) -> exp.Expression:
+        if isinstance(e, Ref):
+            return self._checked(e)
+        if isinstance(e, (exp.Query, exp.Exists)):
+            raise AnalysisException(
+                f"the subquery {e.sql(dialect='spark')} cannot stand here; write it as a join, or as "
+                "`x IN (SELECT ...)` or `EXISTS (SELECT ...)` on its own in WHERE",
+                "UNSUPPORTED_SUBQUERY_EXPRESSION_CATEGORY.UNSUPPORTED_CORRELATED_SCALAR_SUBQUERY",
+            )
+        if isinstance(e, exp.Column):
+            return self.column([p.name for p in e.parts])
+        if isinstance(e, exp.Dot) and (path := _long_path(e)):
+            return self.column(path)
+        for key, value in list(e.args.items()):
+            if isinstance(value, exp.Expression):
+                e.set(key, self._resolved(value))
+            elif isinstance(value, list):
+                e.set(key, [self._resolved(v) if isinstance(v, exp.Expression) else v for v in value])
+        if isinstance(e, exp.Bracket):
+            return self._element(e)
+        if isinstance(e, exp.Dot) and isinstance(e.expression, exp.Identifier) and not _over_lambda(e.this):
+            return self.field(e.this, e.expression.name)
+        return e
+
+    def _checked(self, ref: Ref) -> exp.Expression:
+        known = (*self.visible, *self.hidden)
+        if any(a.id == ref.attribute_id for a in known):
+            return ref
+        names = ", ".join(f'"{a.name}"' for a in self.visible)
+        again = any(self.same(a.name, str(ref.this)) for a in self.visible)
+        kind = "RESOLVED_ATTRIBUTE_APPEAR_IN_OPERATION" if again else "RESOLVED_ATTRIBUTE_MISSING_FROM_INPUT"
+        remedy = (
+            f"a column of that name exists here, but it is another one: write col('{ref.this}') for it"
+            if again
+            else "take the column from the DataFrame that you call the method on, or keep it in the select below"
+        )
+        raise AnalysisException(
+            f'resolved attribute(s) "{ref.this}" missing from {names}; {remedy}', f"MISSING_ATTRIBUTES.{kind}"
+        )
+
+    def column(self, parts: Sequence[str]) -> exp.Expression:
+        """What the name ``parts`` (dots taken apart) means. Raises on unknown and ambiguous names."""
+        for pool in (self.visible, self.hidden):
+            found, path = self._matches(parts, pool)
+            if len(found) > 1:
+                could = ", ".join(quoted(*a.qualifier[-1:], a.name) for a in found)
+                raise AnalysisException(
+                    f"reference {quoted(*parts)} is ambiguous, could be: [{could}]; qualify it with an alias, "
+                    f"or take it from its DataFrame as df['{parts[-1]}']",
+                    "AMBIGUOUS_REFERENCE",
+                )
+            if found:
+                return self._path(found[0], parts, path)
+        lateral = self._lateral(parts)
+        if lateral is None:
+            raise self.unknown(parts)
+        return lateral
+
+    def _path(self, attribute: Attribute, parts: Sequence[str], path: Sequence[str]) -> exp.Expression:
+        written = parts[len(parts) - len(path) - 1]
+        e: exp.Expression = Ref(this=written, id=attribute.id)
+        for name in path:
+            e = self.field(e, name)
+        return e
+
+    def _matches(
+        self, parts: Sequence[str], pool: Sequence[Attribute]
+    ) -> tuple[list[Attribute], Sequence[str]]:
+        if len(parts) > 1:
+            found = _distinct(
+                a
+                for a in pool
+                if self.same(a.name, parts[1]) and any(self.same(q, parts[0]) for q in a.qualifier)
+            )
+            if found:
+                return found, parts[2:]
+        found = _distinct(a for a in pool if self.same(a.name, parts[0]))
+        if len(parts) > 1 and found and not any(_has_fields(a.type) for a in found):
+            return [], ()
+        return found, parts[1:]
+
+    def _lateral(self, parts: Sequence[str]) -> exp.Expression | None:
+        for name, ref in (self.aliases or {}).items():
+            if self.same(name, parts[0]):
+                e: exp.Expression = ref.copy()
+                if len(parts) == 1:
+                    e.meta[NAMED] = f"lateralAliasReference({parts[0]})"
+                for part in parts[1:]:
+                    e = exp.Dot(this=e, expression=exp.to_identifier(part))
+                return e
+        return None
+
+    def unknown(self, parts: Sequence[str]) -> AnalysisException:
+        """The error for a name that nothing here has, with those most like it."""
+        names = [quoted(*(a.qualifier[-1:] if len(parts) > 1 else ()), a.name) for a in self.visible]
+        like = nearest(quoted(*parts), names, _SUGGESTIONS)
+        proposed = (like + [n for n in names if n not in like])[:_SUGGESTIONS]
+        what = f"a column, variable, or function parameter with name {quoted(*parts)} cannot be resolved"
+        if not proposed:
+            return AnalysisException(
+                f"{what}; there are no columns here", "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION"
+            )
+        return AnalysisException(
+            f"{what}. Did you mean one of the following? [{', '.join(proposed)}]",
+            "UNRESOLVED_COLUMN.WITH_SUGGESTION",
+        )
+
+    # --- Parts of values --------------------------------------------------------------------------------------------
+
+    def field(self, base: exp.Expression, name: str) -> exp.Expression:
+        """``base.name``: a field of a struct, a key of a map, or that field of every struct in an array."""
+        kind = self._type_of(base)
+        match kind:
+            case StructType(fields):
+                return exp.Dot(this=base, expression=_identifier(self._field_name(fields, name), name))
+            case MapType():
+                return _shown(
+                    exp.Bracket(this=base, expressions=[exp.Literal.string(name)]), f"{pretty(base)}[{name}]"
+                )
+            case ArrayType(StructType(fields)):
+                return self._fields_of(base, self._field_name(fields, name), name)
+            case None:
+                return exp.Dot(this=base, expression=_identifier(name, name))
+        raise AnalysisException(
+            f'cannot extract a value from "{pretty(base)}": field {name!r} was asked of a value of type '
+            f'"{kind.simpleString().upper()}", which has no fields; only structs, maps and arrays of structs have',
+            "INVALID_EXTRACT_BASE_FIELD_TYPE",
+        )
+
+    def _type_of(self, e: exp.Expression) -> DataType | None:
+        """None where the type is known only inside a lambda or an aggregate."""
+        if isinstance(e, Ref):
+            found = self.types().get(e.attribute_id)
+            return found.type if found else None
+        if _over_lambda(e) or e.find(exp.Lambda):
+            return None
+        try:
+            return self.typed(e).type
+        except AnalysisException:
+            return None
+
+    def _field_name(self, fields: Sequence[object], name: str) -> str:
+        names = [f.name for f in fields]  # type: ignore[attr-defined]
+        found = [n for n in names if self.same(n, name)]
+        if len(found) == 1:
+            return found[0]
+        listed = ", ".join(quoted(n) for n in names)
+        if found:
+            raise AnalysisException(
+                f"ambiguous reference to the field {quoted(name)}: it appears {len(found)} times in {listed}",
+                "AMBIGUOUS_REFERENCE_TO_FIELDS",
+            )
+        like = nearest(name, names)
+        hint = f"; did you mean {like[0]!r}?" if like else ""
+        raise AnalysisException(f"no such struct field {quoted(name)} in {listed}{hint}", "FIELD_NOT_FOUND")
+
+    def _fields_of(self, base: exp.Expression, field: str, written: str) -> exp.Expression:
+        shown = f"{pretty(base)}.{written}"
+        body = exp.Dot(this=exp.to_identifier("each"), expression=exp.to_identifier(field))
+        each = exp.Lambda(this=body, expressions=[exp.to_identifier("each")])
+        return _shown(exp.Anonymous(this="transform", expressions=[base, each]), shown)
+
+    def _element(self, e: exp.Bracket) -> exp.Expression:
+        index = e.expressions[0]
+        if isinstance(index, exp.Literal) and index.is_string:
+            kind = self._type_of(e.this)
+            if isinstance(kind, StructType) or (
+                isinstance(kind, ArrayType) and isinstance(kind.elementType, StructType)
+            ):
+                return self.field(e.this, str(index.this))
+        return e
+
+
+def _identifier(name: str, written: str) -> exp.Expression:
+    made = exp.to_identifier(name, quoted=True)
+    if name != written:
+        made.meta[NAMED] = written
+    return made
+
+
+def _shown(e: exp.Expression, text: str) -> exp.Expression:
+    e.meta[NAMED] = text
+    return e
+
+
+def _long_path(e: exp.Dot) -> list[str]:
+    """The parts of a name of five or more, which SQLGlot keeps as dots over a column of four; else nothing."""
+    tail: list[str] = []
+    node: exp.Expression = e
+    while isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier):
+        tail.insert(0, node.expression.name)
+        node = node.this
+    if isinstance(node, exp.Column) and node.args.get("catalog"):
+        return [*(p.name for p in node.parts), *tail]
+    return []
+
+
+def _over_lambda(e: exp.Expression) -> bool:
+    """Whether a value is made of a lambda's parameter: an identifier that names neither a field nor an alias."""
+    for node in e.walk():
+        if not isinstance(node, exp.Identifier):
+            continue
+        parent = node.parent if node is not e else None
+        if isinstance(parent, (exp.Dot, exp.Alias, exp.ColumnDef)) and (
+            node.arg_key != "this" or isinstance(parent, exp.ColumnDef)
+        ):
+            continue
+        return True
+    return False
+
+
+def _has_fields(kind: DataType) -> bool:
+    return isinstance(kind, (StructType, MapType)) or (
+        isinstance(kind, ArrayType) and isinstance(kind.elementType, StructType)
+    )
+
+
+def _distinct(found: Iterable[Attribute]) -> list[Attribute]:
+    return list({a.id: a for a in found}.values())
+
+
+# --- Columns that a projection has dropped --------------------------------------------------------------------------
+
+
+def _using_leftovers(node: Node) -> tuple[Attribute, ...]:
+    while isinstance(node, (Filter, Sort, Limit, EventTime)):
+        node = node.child
+    if not (isinstance(node, Project) and isinstance(node.child, Join)):
+        return ()
+    kept = {a.id for a in node.output}
+    return tuple(a for a in node.child.output if a.id not in kept)
+
+
+def _dropped(node: Node) -> tuple[Attribute, ...]:
+    kept = {a.id for a in node.output}
+    found: list[Attribute] = []
+    while isinstance(node, (Project, Filter, Sort, Alias, EventTime, TimeWindows, Generate)):
+        named = {a.name.lower() for a in found} | {a.name.lower() for a in node.output}
+        below = node.child.output
+        if isinstance(node, Alias):
+            break
+        found += [a for a in below if a.id not in kept and a.name.lower() not in named]
+        kept |= {a.id for a in below}
+        node = node.child
+    return tuple(found)
+
+
+def expose(node: Node, wanted: set[int]) -> Node:
+    """``node`` with the attributes ``wanted``, which exist below its projections, at the end of its output."""
+    missing = wanted - {a.id for a in node.output}
+    if not missing:
+        return node
+    if isinstance(node, Project):
+        child = expose(node.child, missing)
+        more = tuple(Named(a, a.ref()) for a in child.output if a.id in missing)
+        return replace(node, child=child, items=(*node.items, *more))
+    if isinstance(node, (Filter, Sort, EventTime, Limit, TimeWindows, Generate, Alias)):
+        return replace(node, child=expose(node.child, missing))
+    return node
+
+
+def narrowed(node: Node, attributes: Sequence[Attribute]) -> Node:
+    """``node`` with just these columns of its output."""
+    if [a.id for a in node.output] == [a.id for a in attributes]:
+        return node
+    return Project(node, tuple(Named(a, a.ref()) for a in attributes))
