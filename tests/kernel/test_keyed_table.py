@@ -289,7 +289,7 @@ def test_updates_leave_a_bounded_number_of_segments_and_little_garbage() -> None
     table.begin()
     slots = table.insert(pa.table({"k": names}), np.arange(20_000).astype(np.uint64))
     table.accept()
-    (log,) = table._logs
+    (log,) = table._store._logs
     for step in range(200):
         picked = rng.choice(20_000, 500, replace=False)
         new = [f"{number:05d}{step:03d}" for number in picked]
@@ -311,7 +311,7 @@ def test_a_log_of_wide_rows_is_cut_by_bytes(monkeypatch: pytest.MonkeyPatch) -> 
     table.begin()
     slots = table.insert(pa.table({"k": words}), np.arange(50).astype(np.uint64))
     table.accept()
-    (log,) = table._logs
+    (log,) = table._store._logs
     assert max(segment.nbytes for segment in log._present()) <= 1000
     assert table.gather(slots[::-1]).column("k").to_pylist() == words[::-1]
 
@@ -322,7 +322,7 @@ def test_a_small_slice_of_a_large_table_does_not_keep_it_in_memory() -> None:
     table.begin()
     table.insert(large.slice(5000, 10), np.arange(10).astype(np.uint64))
     table.accept()
-    (log,) = table._logs
+    (log,) = table._store._logs
     assert sum(segment.rows.get_total_buffer_size() for segment in log._present()) < 20_000
 
 
@@ -361,6 +361,42 @@ def test_only_touched_shards_write_a_delta() -> None:
     born = table.insert(pa.table({"k": [99]}), hashes_of([7]))
     table.remove(born)
     assert [(d.shard, d.upserted, d.removed) for d in table.delta()] == [(2, 1, 0), (5, 0, 1)]
+
+
+def test_columns_that_an_update_leaves_alone_are_not_in_its_delta() -> None:
+    schema = pa.schema([("key", pa.string()), ("words", pa.list_(pa.string())), ("hits", pa.int64())])
+    table = KeyedTable(schema, shards=1, stable=["key"])
+    table.begin()
+    slots = table.insert(
+        pa.table({"key": ["a" * 999], "words": [["b" * 999]], "hits": [1]}, schema), hashes_of([1])
+    )
+    blobs = [table.delta()[0].blob]
+    table.accept()
+    for rows, most in (({"hits": [2]}, 999), ({"words": [["c" * 999]]}, 1999)):
+        table.begin()
+        table.update(slots, pa.table(rows))
+        blobs.append(table.delta()[0].blob)
+        table.accept()
+        assert len(blobs[-1]) < most + 999
+    again = KeyedTable(schema, shards=1)
+    again.load(blobs)
+    assert again.scan().to_pylist() == [{"key": "a" * 999, "words": ["c" * 999], "hits": 2}]
+    with pytest.raises(CorruptCheckpointError, match="1 rows of shard 0 were changed but never written"):
+        KeyedTable(schema, shards=1).load(blobs[1:])
+
+
+def test_a_load_that_fails_leaves_the_table_as_it_was() -> None:
+    table = KeyedTable(pa.schema([("k", pa.int64())]), shards=2)
+    table.begin()
+    table.insert(pa.table({"k": [1, 2]}), hashes_of([0, 1]))
+    good, bad = table.delta()
+    table.accept()
+    again = KeyedTable(table.schema, shards=2)
+    with pytest.raises(CorruptCheckpointError):
+        again.load([good.blob, bad.blob[:-100]])
+    assert len(again) == 0
+    again.load([good.blob, bad.blob])
+    assert sorted(again.scan().column("k").to_pylist()) == [1, 2]
 
 
 def test_what_cannot_be_loaded_says_why() -> None:

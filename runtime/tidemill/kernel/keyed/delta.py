@@ -1,23 +1,25 @@
 """What a batch changed in one shard, as an Arrow IPC stream.
 
-The stream holds the table's columns and ``__hash``, ``__row_id`` and, if the operator evicts, ``__expiry``. A row
-whose ``__hash`` is null was removed; all else of it is null too. The schema's metadata says which shard it is.
+The stream holds the table's columns, ``__hash`` and ``__row_id``; ``__expiry`` (microseconds) if the operator evicts;
+and ``__parts`` if some rows lack a part of the columns, which is then as it was: bit ``1 << k`` says that the row has
+part k. A row whose ``__hash`` is null was removed; all else of it is null too. The schema's metadata names the shard,
+the number of shards, and the columns of each part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.errors import CorruptCheckpointError, IncompatiblePlanError
-from tidemill.kernel.keyed.vectors import Hashes, Int64s, runs
+from tidemill.kernel.keyed.vectors import Bytes, Hashes, Int64s
 
-RESERVED = HASH, ROW_ID, EXPIRY = "__hash", "__row_id", "__expiry"
-SHARD_KEY, SHARDS_KEY = b"tidemill.shard", b"tidemill.shards"
+RESERVED = HASH, ROW_ID, EXPIRY, PARTS = "__hash", "__row_id", "__expiry", "__parts"
+SHARD_KEY, SHARDS_KEY, PARTS_KEY = b"tidemill.shard", b"tidemill.shards", b"tidemill.parts"
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 WORTH_COMPRESSING = 1 << 13
 """Bytes of a blob; below them lz4 costs more time than the store saves."""
@@ -46,28 +48,43 @@ class Delta:
     hashes: Hashes
     row_ids: Hashes
     expiry: Int64s | None
+    parts: Bytes | None
+    """For each row, which of the parts it has; none if all rows have all of them."""
+    part_columns: list[list[str]]
     removed: Hashes
 
 
-def bookkeeping(hashes: Hashes, row_ids: Hashes, expiry: Int64s | None) -> dict[str, pa.Array]:
-    """The columns that go with the table's own."""
-    columns = {HASH: pa.array(hashes), ROW_ID: pa.array(row_ids)}
-    if expiry is not None:
-        columns[EXPIRY] = pa.array(expiry)
-    return columns
-
-
 class Encoder:
-    """Cuts a table's rows into the blobs of its shards."""
+    """Cuts rows into the blobs of their shards."""
 
-    def __init__(self, shards: int) -> None:
+    def __init__(self, shards: int, part_columns: list[list[str]]) -> None:
         self._shards = shards
-        self._headers: dict[tuple[int, bool], tuple[pa.Schema, bytes]] = {}
+        self._parts = json.dumps(part_columns)
+        self._headers: dict[tuple[int, tuple[str, ...]], tuple[pa.Schema, bytes]] = {}
+
+    def cut(
+        self, rows: pa.Table, ends: list[int], removed: Hashes, removed_ends: list[int]
+    ) -> list[ShardDelta]:
+        """A blob for each shard that has rows or removed ids; both lie shard by shard, ending at ``ends[shard]``.
+
+        ``rows`` have the table's columns and those named above.
+        """
+        per_row = rows.nbytes / max(rows.num_rows, 1)
+        whole = len(rows) and all(column.num_chunks == 1 for column in rows.columns)
+        source = rows.to_batches()[0] if whole else rows  # slicing a batch is faster than slicing a table
+        deltas = []
+        row = gone = 0
+        for shard, (end, gone_end) in enumerate(zip(ends, removed_ends, strict=True)):
+            if end > row or gone_end > gone:
+                mine, lost = source.slice(row, end - row), removed[gone:gone_end]
+                compress = mine.num_rows * per_row + lost.nbytes >= WORTH_COMPRESSING
+                deltas.append(self.encode(shard, mine, lost, compress))
+            row, gone = end, gone_end
+        return deltas
 
     def encode(
-        self, shard: int, rows: pa.Table | pa.RecordBatch, removed: Hashes, compress: bool
+        self, shard: int, rows: pa.Table | pa.RecordBatch, removed: Hashes, compress: bool = False
     ) -> ShardDelta:
-        """Encode the rows, which have the `bookkeeping` columns, and the ids of removed rows."""
         schema, header = self._header(shard, rows.schema)
         batches = [rows] if isinstance(rows, pa.RecordBatch) else rows.to_batches()
         if len(removed):
@@ -79,19 +96,12 @@ class Encoder:
         return ShardDelta(shard, blob, rows.num_rows, len(removed))
 
     def _header(self, shard: int, schema: pa.Schema) -> tuple[pa.Schema, bytes]:
-        key = (shard, EXPIRY in schema.names)
+        key = (shard, tuple(schema.names))
         if key not in self._headers:
-            mine = schema.with_metadata({SHARD_KEY: str(shard), SHARDS_KEY: str(self._shards)})
+            metadata = {SHARD_KEY: str(shard), SHARDS_KEY: str(self._shards), PARTS_KEY: self._parts}
+            mine = schema.with_metadata(metadata)
             self._headers[key] = mine, mine.serialize().to_pybytes()
         return self._headers[key]
-
-
-def _compressed(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=_LZ4) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
 
 
 def shard_of(blob: bytes) -> int:
@@ -110,54 +120,29 @@ def decode_delta(blob: bytes, schema: pa.Schema, shards: int) -> Delta:
     """
     try:
         table = pa.ipc.open_stream(pa.py_buffer(blob)).read_all()
-        found = {key: int((table.schema.metadata or {})[key]) for key in (SHARD_KEY, SHARDS_KEY)}
+        metadata = table.schema.metadata or {}
+        shard, written = int(metadata[SHARD_KEY]), int(metadata[SHARDS_KEY])
+        part_columns = json.loads(metadata[PARTS_KEY])
         gone = table.column(HASH).is_null()
-        ids = table.column(ROW_ID)
+        removed = table.column(ROW_ID).filter(gone).to_numpy()
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise _unreadable(blob, error) from error
-    if found[SHARDS_KEY] != shards:
-        raise IncompatiblePlanError(
-            f"the state was written with {found[SHARDS_KEY]} shards and is read with {shards}; set the number of "
-            f"shards to {found[SHARDS_KEY]}, which is fixed for the life of a checkpoint"
-        )
+    _check_shards(written, shards)
     _check_columns(table.schema, schema)
-    rows = table.filter(pc.invert(gone)) if pc.any(gone).as_py() else table
-    expiry = rows.column(EXPIRY).to_numpy() if EXPIRY in rows.column_names else None
+    rows = table.filter(pc.invert(gone)) if len(removed) else table
+    own = {name: rows.column(name).to_numpy() for name in RESERVED if name in rows.column_names}
+    values = rows.select(schema.names).cast(schema)
     return Delta(
-        found[SHARD_KEY],
-        rows.select(schema.names).cast(schema),
-        rows.column(HASH).to_numpy(),
-        rows.column(ROW_ID).to_numpy(),
-        expiry,
-        ids.filter(gone).to_numpy(),
+        shard, values, own[HASH], own[ROW_ID], own.get(EXPIRY), own.get(PARTS), part_columns, removed
     )
 
 
-def latest(deltas: Iterable[Delta]) -> Iterator[Delta]:
-    """The same deltas, in order, without removed ids and without the rows that later ones replace or remove."""
-    deltas = list(deltas)
-    if len(deltas) == 1:
-        yield deltas[0]
-        return
-    parts = [ids for delta in deltas for ids in (delta.removed, delta.row_ids)]
-    ids = np.concatenate(parts)
-    order = np.argsort(ids, kind="stable")
-    starts, lengths = runs(ids[order])
-    last = np.zeros(len(ids), np.bool_)
-    last[order[starts + lengths - 1]] = True
-    end = 0
-    for delta in deltas:
-        start = end + len(delta.removed)
-        end = start + len(delta.row_ids)
-        yield _kept(delta, np.flatnonzero(last[start:end]))
-
-
-def _kept(delta: Delta, keep: Int64s) -> Delta:
-    if len(keep) == len(delta.row_ids):
-        return delta
-    expiry = None if delta.expiry is None else delta.expiry[keep]
-    rows = delta.rows.take(pa.array(keep))
-    return Delta(delta.shard, rows, delta.hashes[keep], delta.row_ids[keep], expiry, delta.removed)
+def _compressed(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=_LZ4) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def _tombstones(schema: pa.Schema, removed: Hashes) -> pa.RecordBatch:
@@ -172,6 +157,14 @@ def _unreadable(blob: bytes, error: Exception) -> CorruptCheckpointError:
         f"a state blob of {len(blob)} bytes cannot be read ({error}); restore the checkpoint from a copy, or "
         "start from a new checkpoint"
     )
+
+
+def _check_shards(found: int, wanted: int) -> None:
+    if found != wanted:
+        raise IncompatiblePlanError(
+            f"the state was written with {found} shards and is read with {wanted}; set the number of shards to "
+            f"{found}, which is fixed for the life of a checkpoint"
+        )
 
 
 def _check_columns(found: pa.Schema, wanted: pa.Schema) -> None:

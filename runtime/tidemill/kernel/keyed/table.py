@@ -9,26 +9,31 @@ import numpy as np
 import pyarrow as pa
 
 from tidemill.errors import CheckpointError
-from tidemill.kernel.keyed.columns import FixedColumn, Saved, is_fixed
 from tidemill.kernel.keyed.delta import (
+    EXPIRY,
+    HASH,
+    PARTS,
     RESERVED,
-    WORTH_COMPRESSING,
+    ROW_ID,
     Delta,
     Encoder,
     ShardDelta,
-    bookkeeping,
     decode_delta,
-    latest,
     shard_of,
 )
 from tidemill.kernel.keyed.expiry import NEVER, ExpiryWheel
 from tidemill.kernel.keyed.index import HashIndex
-from tidemill.kernel.keyed.rowlog import RowLog
-from tidemill.kernel.keyed.vectors import NO_SLOTS, Hashes, IdPool, Int64s, Ints, Vector, distinct
+from tidemill.kernel.keyed.replay import merged
+from tidemill.kernel.keyed.store import RowStore
+from tidemill.kernel.keyed.vectors import NO_SLOTS, Bytes, Hashes, IdPool, Int64s, Ints, Vector, distinct
 
 ALIVE, TOUCHED, BORN = np.uint8(1), np.uint8(2), np.uint8(4)
 """A slot has a row; the attempt has written or removed it; it had none before the attempt."""
+PARTS_AT, ALL_PARTS = np.uint8(3), np.uint8(0b11000)
+"""Two more bits of a slot's status: which parts of its columns the attempt has written."""
 MOST_SHARDS = 1024
+SMALL_SHARD = 100
+"""Rows of a snapshot that is not worth compressing."""
 NO_IDS = np.empty(0, np.uint64)
 
 
@@ -39,7 +44,6 @@ class _Attempt:
     next_row_id: int
     touched: list[Int64s] = field(default_factory=list)
     removed: list[tuple[Int64s, Hashes]] = field(default_factory=list)
-    columns: list[tuple[FixedColumn, Int64s, Saved]] = field(default_factory=list)
     expiry: list[tuple[Int64s, Int64s]] = field(default_factory=list)
 
 
@@ -52,8 +56,9 @@ class KeyedTable:
     snapshots read all of them. Writes go in attempts: `begin`, writes, `delta`, then `accept` or `rollback`.
 
     Columns of fixed width are changed in place, and `update` may name some of the columns only, which makes flags
-    and counters cheap. The others lie in logs: those of ``stable`` (keys, say, which updates leave alone) in one, the
-    rest in another; a log's columns are rewritten together. A table belongs to one thread at a time.
+    and counters cheap. The others lie in two logs: those of ``stable`` (keys, say, which updates leave alone) in one,
+    the rest in the other. An update rewrites, and the delta holds, those logs' rows only that it names columns of. A
+    table belongs to one thread at a time.
 
     >>> table = KeyedTable(pa.schema([("word", pa.string()), ("hits", pa.int64())]))
     >>> rows = pa.table({"word": ["ebb", "flow"], "hits": [1, 2]})
@@ -68,15 +73,12 @@ class KeyedTable:
     def __init__(self, schema: pa.Schema, shards: int = 64, stable: Collection[str] = ()) -> None:
         """``shards``: 1 to 1024, the number of slices that `delta` is cut into (by hash modulo shards)."""
         _check(schema, shards)
-        self.schema = pa.schema([pa.field(column.name, column.type) for column in schema])
+        self._store = RowStore(schema, stable)
+        self.schema = self._store.schema
         self.shards = shards
         self._index = HashIndex()
-        self._fixed = {column.name: FixedColumn(column.type) for column in schema if is_fixed(column.type)}
-        varying = [column for column in self.schema if column.name not in self._fixed]
-        groups = [[c for c in varying if (c.name in stable) is kept] for kept in (True, False)]
-        self._logs = [RowLog(pa.schema(group)) for group in groups if group]
         self._wheel: ExpiryWheel | None = None
-        self._encoder = Encoder(shards)
+        self._encoder = Encoder(shards, self._store.parts)
         self._pool = IdPool()
         self._status = Vector(np.uint8)
         self._row_id = Vector(np.uint64)
@@ -96,20 +98,7 @@ class KeyedTable:
 
     def gather(self, slots: Ints, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of the slots, in their order; all columns in the schema's order, or those named."""
-        names = self.schema.names if columns is None else list(columns)
-        arrays: dict[str, pa.Array | pa.ChunkedArray] = {}
-        for log in self._logs:
-            wanted = [name for name in log.schema.names if name in names]
-            if wanted:
-                part = pa.Table.from_batches(
-                    log.take(slots, wanted), pa.schema([self.schema.field(name) for name in wanted])
-                )
-                arrays |= dict(zip(wanted, part.columns, strict=True))
-        for name in names:
-            if name in self._fixed:
-                arrays[name] = self._fixed[name].take(slots)
-        schema = pa.schema([self.schema.field(name) for name in names])
-        return pa.table([arrays[name] for name in names], schema=schema)
+        return self._store.gather(slots, None if columns is None else list(columns))
 
     def slots(self) -> Int64s:
         """The slots of all rows, ascending. Reads the whole table."""
@@ -143,9 +132,7 @@ class KeyedTable:
     @property
     def nbytes(self) -> int:
         """Memory in use, about: without what Python and malloc add."""
-        parts: list[Vector | FixedColumn | RowLog | HashIndex | IdPool | ExpiryWheel] = [
-            self._index, self._pool, self._status, self._row_id, self._shard, *self._fixed.values(), *self._logs,
-        ]  # fmt: skip
+        parts = (self._store, self._index, self._pool, self._status, self._row_id, self._shard)
         return sum(part.nbytes for part in parts) + (self._wheel.nbytes if self._wheel else 0)
 
     # Attempts
@@ -165,8 +152,7 @@ class KeyedTable:
         status = self._status.data.take(touched)
         dead = touched[(status & ALIVE) == 0]
         self._status.data[touched] = status & ALIVE
-        for log in self._logs:
-            log.accept(dead)
+        self._store.accept(dead)
         self._free(dead)
         if self._wheel is not None:
             self._wheel.settle()
@@ -174,10 +160,7 @@ class KeyedTable:
     def rollback(self) -> None:
         """Take the attempt's writes back: the same rows under the same slots as at `begin`."""
         attempt, self._attempt = self._open(), None
-        for log in self._logs:
-            log.rollback()
-        for column, slots, saved in reversed(attempt.columns):
-            column.restore(slots, saved)
+        self._store.rollback()
         for slots, expiry in reversed(attempt.expiry):
             assert self._wheel is not None
             self._wheel.restore(slots, expiry)
@@ -208,15 +191,8 @@ class KeyedTable:
     def update(self, slots: Int64s, rows: pa.Table, expiry: Int64s | None = None) -> None:
         """Replace the columns that ``rows`` has in the rows of distinct slots; an ``expiry`` of none keeps the old."""
         attempt = self._touch(slots)
-        rows = self._checked(rows, self.schema.names)
-        for name, column in self._fixed.items():
-            if name in rows.column_names:
-                attempt.columns.append((column, slots, column.save(slots)))
-                column.put(slots, _whole(rows.column(name)))
-        for log in self._logs:
-            given = [name for name in log.schema.names if name in rows.column_names]
-            if given:
-                log.write(slots, self._completed(log, slots, rows.select(given)))
+        written = np.uint8(self._store.update(slots, rows))
+        self._status.data[slots] |= written << PARTS_AT
         if expiry is not None:
             attempt.expiry.append((slots, self._wheel_in_use().change(slots, expiry)))
 
@@ -236,15 +212,17 @@ class KeyedTable:
         touched = _joined(self._open().touched)
         status = self._status.data.take(touched)
         alive = (status & ALIVE) != 0
-        return self._encoded(touched[alive], touched[~alive & ((status & BORN) == 0)])
+        return self._encoded(
+            touched[alive], status[alive] >> PARTS_AT, touched[~alive & ((status & BORN) == 0)]
+        )
 
     def snapshot(self, shard: int) -> ShardDelta:
         """All rows of a shard, as a delta from nothing: with it the blobs before it are not needed."""
         if self._attempt is not None:
             raise RuntimeError("an attempt is open; accept it or roll it back before a snapshot")
         mine = (self._shard.data == shard) & ((self._status.data & ALIVE) != 0)
-        encoded = self._encoded(np.flatnonzero(mine), NO_SLOTS)
-        return encoded[0] if encoded else self._encoder.encode(shard, self._rows(NO_SLOTS), NO_IDS, False)
+        slots = np.flatnonzero(mine)
+        return self._encoder.encode(shard, self._rows(slots, None), NO_IDS, compress=len(slots) > SMALL_SHARD)
 
     def load(self, blobs: Iterable[bytes]) -> None:
         """Add shards from their snapshots and deltas; each shard's blobs come in the order of their writing.
@@ -259,8 +237,7 @@ class KeyedTable:
         self.begin()
         try:
             for chain in chains.values():  # one shard after the other, so that only one is in memory twice
-                for delta in latest(decode_delta(blob, self.schema, self.shards) for blob in chain):
-                    self._load(delta)
+                self._load(merged([decode_delta(blob, self.schema, self.shards) for blob in chain]))
         except BaseException:
             self.rollback()
             raise
@@ -277,19 +254,16 @@ class KeyedTable:
 
     def _insert(self, rows: pa.Table, hashes: Hashes, expiry: Int64s | None, row_ids: Hashes) -> Int64s:
         attempt = self._open()
-        rows = self._checked(rows, None)
+        rows = self._store.fitted(rows)
         slots = self._pool.take(rows.num_rows)
         self._reserve()
-        self._status.data[slots] = ALIVE | TOUCHED | BORN
+        self._status.data[slots] = ALIVE | TOUCHED | BORN | ALL_PARTS
         attempt.touched.append(slots)
         self._count += len(slots)
         self._row_id.data[slots] = row_ids
         self._shard.data[slots] = hashes % np.uint64(self.shards)
         self._index.add(hashes, slots)
-        for name, column in self._fixed.items():
-            column.put(slots, _whole(rows.column(name)))
-        for log in self._logs:
-            log.write(slots, rows.select(log.schema.names))
+        self._store.insert(slots, rows)
         if expiry is not None:
             self._wheel_in_use().change(slots, expiry)
         return slots
@@ -307,8 +281,7 @@ class KeyedTable:
             )
 
     def _reserve(self) -> None:
-        parts: list[Vector | FixedColumn | RowLog] = [self._status, self._row_id, self._shard]
-        for part in [*parts, *self._fixed.values(), *self._logs]:
+        for part in (self._status, self._row_id, self._shard, self._store):
             part.reserve(self._pool.end)
         if self._wheel is not None:
             self._wheel.reserve(self._pool.end)
@@ -341,91 +314,40 @@ class KeyedTable:
         if self._wheel is not None:
             self._wheel.forget(slots)
 
-    def _checked(self, rows: pa.Table, optional: Collection[str] | None) -> pa.Table:
-        """The table's columns in its types; all of them unless they are ``optional``."""
-        have = set(rows.column_names)
-        wanted = [name for name in self.schema.names if optional is None or name in have]
-        strange = have - set(wanted)
-        missing = set(wanted) - have
-        if strange or missing:
-            raise ValueError(
-                f"rows for the state table lack columns {sorted(missing)}, have unknown {sorted(strange)}"
-            )
-        rows, schema = rows.select(wanted), pa.schema([self.schema.field(name) for name in wanted])
-        return rows if rows.schema.equals(schema) else rows.cast(schema)
-
-    def _completed(self, log: RowLog, slots: Int64s, rows: pa.Table) -> pa.Table:
-        """Rows with all columns of a log, those that are not given as they are now."""
-        missing = [name for name in log.schema.names if name not in rows.column_names]
-        if missing:
-            old = self.gather(slots, missing)
-            for name in missing:
-                rows = rows.append_column(name, old.column(name))
-        return rows.select(log.schema.names)
-
-    def _rows(self, slots: Int64s) -> pa.Table:
-        rows = self.gather(slots)
-        expiry = None if self._wheel is None else self._wheel.read(slots)
-        for name, array in bookkeeping(self._index.hashes(slots), self.row_ids(slots), expiry).items():
-            rows = rows.append_column(name, array)
+    def _rows(self, slots: Int64s, parts: Bytes | None) -> pa.Table:
+        """Rows as a delta has them, whole or with those parts that each has a bit for."""
+        own: dict[str, Ints] = {HASH: self._index.hashes(slots), ROW_ID: self.row_ids(slots)}
+        if self._wheel is not None:
+            own[EXPIRY] = self._wheel.read(slots)
+        if parts is None or self._store.are_whole(parts):
+            rows = self._store.gather(slots)
+        else:
+            rows = self._store.gather_parts(slots, parts)
+            own[PARTS] = parts
+        for name, values in own.items():
+            rows = rows.append_column(name, pa.array(values))
         return rows
 
-    def _encoded(self, upserted: Int64s, removed: Int64s) -> list[ShardDelta]:
-        upserted, up_ends = self._by_shard(upserted)
-        removed, gone_ends = self._by_shard(removed)
-        rows, ids = self._rows(upserted), self.row_ids(removed)
-        per_row = rows.nbytes / max(len(upserted), 1)
-        if len(upserted) and all(column.num_chunks == 1 for column in rows.columns):
-            rows = rows.to_batches()[0]  # slicing a batch is faster than slicing a table
-        deltas = []
-        up = gone = 0
-        for shard, (up_end, gone_end) in enumerate(zip(up_ends, gone_ends, strict=True)):
-            if up_end > up or gone_end > gone:
-                mine, lost = rows.slice(up, up_end - up), ids[gone:gone_end]
-                compress = mine.num_rows * per_row + lost.nbytes >= WORTH_COMPRESSING
-                deltas.append(self._encoder.encode(shard, mine, lost, compress))
-            up, gone = up_end, gone_end
-        return deltas
+    def _encoded(self, upserted: Int64s, parts: Bytes, removed: Int64s) -> list[ShardDelta]:
+        order, ends = self._by_shard(upserted)
+        lost_order, lost_ends = self._by_shard(removed)
+        rows = self._rows(upserted[order], parts[order])
+        return self._encoder.cut(rows, ends, self.row_ids(removed[lost_order]), lost_ends)
 
     def _by_shard(self, slots: Int64s) -> tuple[Int64s, list[int]]:
-        """The slots in the order of their shards, and where each shard's end."""
+        """The order that puts slots shard by shard, and where each shard's end."""
         shard = self._shard.data.take(slots)
-        order = np.argsort(shard, kind="stable")
-        return slots[order], np.cumsum(np.bincount(shard, minlength=self.shards)).tolist()
+        order = np.argsort(shard, kind="stable")  # a radix sort, since shards are 16 bits wide
+        return order, np.cumsum(np.bincount(shard, minlength=self.shards)).tolist()
 
 
 def _joined(parts: list[Int64s]) -> Int64s:
     return np.concatenate(parts) if parts else NO_SLOTS
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def _check(schema: pa.Schema, shards: int) -> None:
     if not 1 <= shards <= MOST_SHARDS:
         raise ValueError(f"a state table has 1 to {MOST_SHARDS} shards, not {shards}")
-    for column in schema:
-        if (unfit := _unfit(column.type)) is not None:
-            raise TypeError(
-                f"state column {column.name!r} is {column.type}, and Arrow cannot take from {unfit}; "
-                "cast it to the plain type that it stands for"
-            )
-        if column.name in RESERVED or schema.names.count(column.name) > 1:
-            raise ValueError(
-                f"state column {column.name!r} is named twice, or like a column of ours; rename it"
-            )
-
-
-def _unfit(kind: pa.DataType) -> pa.DataType | None:
-    """The part of a type that Arrow 26 has no kernel for, or that differs from batch to batch."""
-    views = (
-        pa.types.is_string_view,
-        pa.types.is_binary_view,
-        pa.types.is_list_view,
-        pa.types.is_large_list_view,
-    )
-    if any(is_kind(kind) for is_kind in (*views, pa.types.is_dictionary, pa.types.is_run_end_encoded)):
-        return kind
-    parts = (kind.field(number).type for number in range(kind.num_fields))
-    return next((unfit for part in parts if (unfit := _unfit(part)) is not None), None)
+    for name in schema.names:
+        if name in RESERVED or schema.names.count(name) > 1:
+            raise ValueError(f"state column {name!r} is named twice, or like a column of ours; rename it")
