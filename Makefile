@@ -1,13 +1,14 @@
 # A fresh machine needs Python 3.11 or newer with venv, and a package registry; `make run` and `make test` fetch the rest.
 # `make test` also starts real services: Kafka wants Java 17 and Maven, and without them its tests say so.
 #
-#   make run      set up, then play the quick start
-#   make test     set up, then test the wheel            make test ARGS='-k window -x'
-#   make check    formatting, lint, types, import contracts, generated files
-#   make format   what check would complain of, mended where a tool can
-#   make bench    the benchmarks as a table
-#   make dev      an editable install in .venv for work on Tidemill itself
-#   make clean    remove what these made
+#   make run       set up, then play the quick start
+#   make test      set up, then test the wheel            make test ARGS='-k window -x'
+#   make check     formatting, lint, types, import contracts, generated files
+#   make format    what check would complain of, mended where a tool can
+#   make generate  crds/ and docs/ written again from the code
+#   make bench     the benchmarks as a table
+#   make dev       an editable install in .venv for work on Tidemill itself
+#   make clean     remove what these made
 #
 # PYTHON names another interpreter, VENV another place for the environment.
 
@@ -17,11 +18,11 @@ ARGS ?=
 QUICKSTART ?= examples/flights/quickstart.py
 BENCH ?= bench
 BIN := $(VENV)/bin
-CODE := $(wildcard runtime operator tests examples bench .ci)
+CODE := $(wildcard runtime operator tests examples bench docs .ci)
 
 export PYTHON VENV
 
-.PHONY: run test check format bench dev clean
+.PHONY: run test check format generate bench dev clean
 .NOTPARALLEL:
 
 run:
@@ -40,6 +41,12 @@ format:
 	@.ci/setup test
 	@$(BIN)/ruff format $(CODE)
 	@$(BIN)/ruff check --fix $(CODE)
+
+generate:
+	@.ci/setup test
+	@$(BIN)/python -m tidemill.api.crd crds/
+	@$(BIN)/python -m tidemill.api.docs docs/
+	@if [ -f docs/generate.py ]; then $(BIN)/python docs/generate.py; fi
 
 bench:
 	@.ci/setup test
