@@ -27,6 +27,7 @@ from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
 from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
 from tidemill.plan.physical import Relation, arrow_fields, column
+from tidemill.plan.pushdown import push_filters
 from tidemill.sinks.base import Sink
 from tidemill.sinks.options import Wiring
 from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
@@ -165,7 +166,7 @@ def start(plan: Node, spec: QuerySpec, context: Context) -> QueryRun:
 def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
     check_streaming(plan, spec.mode, spec.conf)
-    parts = split(plan, spec.mode, context.settings)
+    parts = split(push_filters(plan), spec.mode, context.settings)
     log, store = open_(spec.checkpoint)
     kept = log.get(KEY, "query", 0)
     query = kept["id"] if kept else str(uuid.uuid4())

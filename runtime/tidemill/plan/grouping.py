@@ -169,9 +169,7 @@ def _merges(specs: Sequence[AggregateSpec]) -> list[str]:
     merges: list[str] = []
     for spec in specs:
         names = [f"p{len(merges) + i}" for i in range(len(spec.partial))]
-        for i, partial in enumerate(spec.partial):
-            # '{0}' is the partial itself, '{1}', '{2}', ... its siblings in order.
-            merges.append(partial.merge.format(names[i], *(n for j, n in enumerate(names) if j != i)))
+        merges += [partial.merge.format(*names) for partial in spec.partial]
     return merges
 
 

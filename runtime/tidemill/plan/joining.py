@@ -13,6 +13,7 @@ from sqlglot import exp
 from tidemill.plan.expressions import Settings, compile_expression, is_deterministic
 from tidemill.plan.nodes import Attribute, Join, Node, Ref
 from tidemill.plan.physical import arrow_fields, columns_of, in_words
+from tidemill.plan.pushdown import conjuncts, references
 from tidemill.plan.stages import Fragment, JoinBy, Side, Times, WatermarkOf
 from tidemill.types import StructType, to_arrow
 
@@ -31,23 +32,6 @@ class Condition:
     left: tuple[exp.Expression, ...]
     right: tuple[exp.Expression, ...]
     both: tuple[exp.Expression, ...]
-
-
-def conjuncts(e: exp.Expression | None) -> list[exp.Expression]:
-    """The parts of a conjunction.
-
-    >>> from sqlglot import parse_one
-    >>> [c.sql() for c in conjuncts(parse_one("a AND (b AND c OR d)"))]
-    ['a', 'b AND c OR d']
-    """
-    if e is None:
-        return []
-    e = e.unnest()
-    return conjuncts(e.this) + conjuncts(e.expression) if isinstance(e, exp.And) else [e]
-
-
-def references(e: exp.Expression) -> set[int]:
-    return {r.attribute_id for r in e.find_all(Ref)}
 
 
 def take_apart(node: Join) -> Condition:
