@@ -4,8 +4,6 @@ An offset is a JSON value that only its source understands. The driver decides r
 read twice gives the same rows.
 """
 
-# ruff: noqa: B027  (hooks that a source may leave alone)
-
 from __future__ import annotations
 
 from abc import ABC, abstractmethod

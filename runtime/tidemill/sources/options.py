@@ -11,7 +11,15 @@ from tidemill.errors import SourceError, did_you_mean
 log = logging.getLogger(__name__)
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_WORDS = {"microsecond": "us", "millisecond": "ms", "second": "s", "sec": "s", "minute": "m", "hour": "h", "day": "d"}
+_WORDS = {
+    "microsecond": "us",
+    "millisecond": "ms",
+    "second": "s",
+    "sec": "s",
+    "minute": "m",
+    "hour": "h",
+    "day": "d",
+}
 
 
 class Options:

@@ -126,4 +126,3 @@ class RatePerBatchSource(Source):
 
     def freeze(self) -> None:
         self._frozen = True
-
