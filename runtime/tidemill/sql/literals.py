@@ -13,7 +13,6 @@ from sqlglot import exp
 from tidemill.errors import PySparkTypeError
 
 _INT_LIMIT = 2**31
-_MICROS = {"days": 86_400_000_000, "seconds": 1_000_000}
 
 
 def call(name: str, arguments: Iterable[exp.Expression]) -> exp.Expression:
@@ -23,7 +22,9 @@ def call(name: str, arguments: Iterable[exp.Expression]) -> exp.Expression:
 
 def typed(value: exp.Expression, type_name: str) -> exp.Expression:
     """``value`` under a type, as ``1.5D`` and ``DATE '2024-01-01'`` parse."""
-    return exp.Cast(this=value, to=exp.DataType.build(type_name, dialect="spark"))
+    made = exp.Cast(this=value, to=exp.DataType.build(type_name, dialect="spark"))
+    made.meta["literal"] = True  # its column is named by the value, not by the cast
+    return made
 
 
 def literal(value: Any) -> exp.Expression:
@@ -58,7 +59,8 @@ def _integer(value: int) -> exp.Expression:
 
 def _double(value: float) -> exp.Expression:
     if math.isfinite(value):
-        return typed(exp.Literal.number(repr(value)) if value >= 0 else exp.Neg(this=exp.Literal.number(repr(-value))), "double")
+        number = exp.Literal.number(repr(abs(value)))
+        return typed(exp.Neg(this=number) if math.copysign(1, value) < 0 else number, "double")
     text = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return typed(exp.Literal.string(text), "double")
 
@@ -75,10 +77,13 @@ def _decimal(value: decimal.Decimal) -> exp.Expression:
 def _temporal(value: dt.datetime | dt.date | dt.timedelta) -> exp.Expression:
     if isinstance(value, dt.datetime):
         instant = value.astimezone(dt.UTC).replace(tzinfo=None)
-        return typed(exp.Literal.string(f"{instant.isoformat(sep=' ')}Z"), "timestamp")
+        made = typed(exp.Literal.string(f"{instant.isoformat(sep=' ')}Z"), "timestamp")
+        made.meta["name"] = f"TIMESTAMP '{value.astimezone().replace(tzinfo=None).isoformat(sep=' ')}'"
+        return made
     if isinstance(value, dt.date):
         return typed(exp.Literal.string(value.isoformat()), "date")
-    return exp.Interval(this=exp.Literal.string(_clock(value)), unit=exp.IntervalSpan(this=exp.Var(this="DAY"), expression=exp.Var(this="SECOND")))
+    span = exp.IntervalSpan(this=exp.Var(this="DAY"), expression=exp.Var(this="SECOND"))
+    return exp.Interval(this=exp.Literal.string(_clock(value)), unit=span)
 
 
 def _clock(value: dt.timedelta) -> str:

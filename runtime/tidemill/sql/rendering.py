@@ -46,10 +46,10 @@ def _not(e: exp.Expression) -> str:
 
 
 def _cast(e: exp.Expression) -> str:
-    # A literal's type shows in its text: 1099511627776L, 1.5.
     value = e.this
-    if isinstance(value, (exp.Literal, exp.Neg)) and not isinstance(e, exp.TryCast) and e.meta.get("literal"):
-        return str(e.meta["literal"])
+    if e.meta.get("literal"):
+        text = value.name if isinstance(value, exp.Literal) else render(value)
+        return f"{text}L" if e.to.this is exp.DataType.Type.BIGINT else text
     return f"{'TRY_CAST' if isinstance(e, exp.TryCast) else 'CAST'}({render(value)} AS {e.to.sql(dialect='spark')})"
 
 

@@ -148,7 +148,7 @@ def lpad(col: ColumnOrName, len: Column | int, pad: Column | str) -> Column:
 
 def ltrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at its left end."""
-    return call("ltrim", trim, col)
+    return call("ltrim", col, trim)
 
 
 def make_valid_utf8(str: ColumnOrName) -> Column:
@@ -258,7 +258,7 @@ def rpad(col: ColumnOrName, len: Column | int, pad: Column | str) -> Column:
 
 def rtrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at its right end."""
-    return call("rtrim", trim, col)
+    return call("rtrim", col, trim)
 
 
 def sentences(string: ColumnOrName, language: ColumnOrName | None = None, country: ColumnOrName | None = None) -> Column:
@@ -328,7 +328,7 @@ def translate(srcCol: ColumnOrName, matching: str, replace: str) -> Column:
 
 def trim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at both ends."""
-    return call("trim", trim, col)
+    return call("trim", col) if trim is None else call("btrim", col, trim)
 
 
 def try_to_binary(col: ColumnOrName, format: ColumnOrName | None = None) -> Column:

@@ -114,7 +114,7 @@ def dayofyear(col: ColumnOrName) -> Column:
 
 def extract(field: Column, source: ColumnOrName) -> Column:
     """A part of a date, time or duration, such as ``lit('year')``."""
-    return call("date_part", field, source)
+    return call("extract", field, source)
 
 
 def from_unixtime(timestamp: ColumnOrName, format: str = "yyyy-MM-dd HH:mm:ss") -> Column:
