@@ -13,6 +13,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import SqlglotError
+from sqlglot.tokens import TokenType
 
 from tidemill.errors import ParseException
 
@@ -79,6 +80,8 @@ class TidemillSpark(Spark):
             k: v for k, v in Spark.Parser.NO_PAREN_FUNCTION_PARSERS.items() if k in ("ANY", "CASE", "IF")
         }
         ARRAY_CONSTRUCTORS: dict[str, tuple[bool, str]] = {}  # noqa: RUF012  else array(1, 2)[0] loses its arguments
+        # GROUP BY window(...) is a call here; SQLGlot would take the word for the WINDOW clause.
+        QUERY_MODIFIER_TOKENS = Spark.Parser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}  # noqa: RUF012
         STRICT_CAST = True
 
 
