@@ -63,7 +63,7 @@ class QuerySpec:
     checkpoint: str | None = None
     """A location; None: one that ends with the process."""
     conf: Mapping[str, str] = field(default_factory=dict)
-    hook: StepHook = lambda step, when, batch: None  # noqa: E731
+    hook: StepHook = lambda step, when, batch: None
     """Called before and after each named step of a batch: where tests kill the process."""
 
 
@@ -73,7 +73,7 @@ class Context:
 
     settings: Settings = Settings()  # noqa: RUF009
     threads: int | None = None
-    listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None  # noqa: E731
+    listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None
     _engine: Engine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -216,22 +216,10 @@ def rules(parts: Split, spec: QuerySpec) -> Rules:
 
 
 def make_sink(plan: Node, spec: QuerySpec) -> Sink:
-    sink = sinks.create(
-        spec.sink.format,
-        dict(spec.sink.options),
-        plan.schema,
-        spec.mode,
-        spec.sink.partition_by,
-        spec.sink.target,
-        spec.sink.wiring,
+    sink = spec.sink
+    return sinks.create(
+        sink.format, dict(sink.options), plan.schema, spec.mode, sink.partition_by, sink.target, sink.wiring
     )
-    if spec.mode not in sink.modes:
-        raise AnalysisException(
-            f"Data source {spec.sink.format} does not support {spec.mode.capitalize()} output mode; "
-            f"use {' or '.join(sorted(sink.modes))}",
-            "STREAMING_OUTPUT_MODE.UNSUPPORTED_DATASOURCE",
-        )
-    return sink
 
 
 _IDENTITY = ("path", "subscribe", "subscribepattern", "assign", "topic", "host", "port")

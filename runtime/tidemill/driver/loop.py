@@ -76,11 +76,11 @@ class Query:
     sources: Sequence[str]
     """Descriptions, for reports."""
     sink: str
-    hook: StepHook = lambda step, when, batch: None  # noqa: E731
-    refresh: Callable[[float], dict[int, pa.Table]] = lambda now: {}  # noqa: E731
+    hook: StepHook = lambda step, when, batch: None
+    refresh: Callable[[float], dict[int, pa.Table]] = lambda now: {}
     """Static tables that are to be replaced now, by index."""
-    report: Callable[[dict[str, Any]], None] = lambda progress: None  # noqa: E731
-    idle: Callable[[], None] = lambda: None  # noqa: E731
+    report: Callable[[dict[str, Any]], None] = lambda progress: None
+    idle: Callable[[], None] = lambda: None
 
 
 @dataclass

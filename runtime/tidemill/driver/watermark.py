@@ -20,7 +20,7 @@ MILLI = 1000
 
 @dataclass(frozen=True)
 class Watermarks:
-    """``now`` is the query's watermark in microseconds; ``own`` that of each ``withWatermark``, None until it saw a row.
+    """``now`` is the query's watermark in microseconds, ``own`` that of each ``withWatermark``: None until it saw a row.
 
     A restarted query knows only ``now``: a stream that was ahead must pass it again.
     """

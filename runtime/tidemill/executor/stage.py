@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import Executor
 
 import pyarrow as pa
@@ -105,7 +104,6 @@ class StageRunner:
         read.bad += sum(r.bad.num_rows for r in found)
         if found:
             return pa.concat_tables([r.table for r in found])
-        from tidemill.types import to_arrow_schema
 
         return to_arrow_schema(source.schema).empty_table()
 

@@ -13,7 +13,7 @@ from tidemill.sources.base import Partition, Source
 from tidemill.state.base import BlobName, StateStore
 
 SHARDS = 64
-"""Default shards per operator: enough to spread over dozens of executors, few enough that a delta of one is not tiny."""
+"""Default shards per operator: enough to spread over dozens of executors, few enough that a delta is not tiny."""
 
 
 @dataclass

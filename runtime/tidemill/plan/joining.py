@@ -96,8 +96,8 @@ def _side(
     late = f"{_micros(timed)}" if timed else "NULL"
     keep = " AND ".join(f"({relation.expression(f, columns)})" for f in filters) or "true"
     sql = (
-        f"SELECT {', '.join(items)}, hash({hashed}) AS _hash, ({late})::BIGINT AS _late, ({expiry})::BIGINT AS _expiry, "
-        f"coalesce({keep}, false) AS _keep FROM ({relation.sql(child)})"
+        f"SELECT {', '.join(items)}, hash({hashed}) AS _hash, ({late})::BIGINT AS _late, "
+        f"({expiry})::BIGINT AS _expiry, coalesce({keep}, false) AS _keep FROM ({relation.sql(child)})"
     )
     fields = [
         *((n, to_arrow(a.type)) for a, n in zip(child.output, names, strict=True)),
