@@ -170,11 +170,11 @@ class HashIndex:
         return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
     def _split_buckets(self) -> None:
-        """Have as many buckets as entries: an average step and a half to find one. Splits 1/64 of them at least."""
+        """Have as many buckets as entries: a step and a half to find one. Splits 1/1024 of them at a time, or more."""
         entries = self._entries.in_use
         if entries <= self._buckets:
             return
-        wanted = entries + (entries >> 6)
+        wanted = entries + (entries >> 10) + FIRST_BUCKETS
         self._head.reserve(wanted)
         while self._buckets < wanted:
             first = self._buckets - self._low

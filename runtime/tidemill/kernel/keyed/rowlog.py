@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from tidemill.kernel.keyed.vectors import Int64s, Ints, Vector, runs
 
-SEGMENT_ROWS = 1 << 19
-"""Most rows of a segment: merging one takes about 20 ms, the longest that a batch waits for upkeep."""
+SEGMENT_ROWS = 1 << 20
+"""Most rows of a segment: merging one takes 20 to 40 ms, the longest that a batch waits for upkeep."""
 SEGMENT_BYTES = 64 << 20
 """Most bytes of a segment (one row may be larger), far below the 2 GB that Arrow's 32-bit offsets reach."""
 MERGE_FACTOR = 4

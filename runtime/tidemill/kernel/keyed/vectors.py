@@ -19,7 +19,7 @@ NO_SLOTS: Int64s = np.empty(0, np.int64)
 class Vector:
     """A one-dimensional array that grows in place; new elements are zero bytes.
 
-    Growth goes through ``realloc``, which on Linux moves pages and copies nothing, so that a step can be small (1/32):
+    Growth goes through ``realloc``, which on Linux moves pages and copies nothing, so that a step can be small (1/64):
     neither a long pause nor half of the memory idle. For that to be safe nobody keeps a view of ``data`` beyond one
     function: hand out copies (``take``).
     """
@@ -32,7 +32,7 @@ class Vector:
     def reserve(self, size: int) -> None:
         have = len(self.data)
         if size > have:
-            self.data.resize(max(size, have + (have >> 5), 1024), refcheck=False)
+            self.data.resize(max(size, have + (have >> 6), 1024), refcheck=False)
 
     @property
     def nbytes(self) -> int:
