@@ -29,9 +29,10 @@ _SHORTEST_MASKED = 4
 """`SecretResolver.mask` leaves shorter values alone: replacing each ``1`` or ``on`` would ruin the text and hide
 nothing."""
 
-_REFERENCE = re.compile(
-    r"\$(?:\$(?=\{)|\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|secret:(?P<secret>[-.a-z0-9]+)/(?P<key>[-._a-zA-Z0-9]+))\})"
-)
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+# Neither may lead out of the directory of secrets: a name begins with a letter or digit, a key is not `..`.
+_SECRET = r"secret:(?P<secret>[a-z0-9](?:[-.a-z0-9]*[a-z0-9])?)/(?P<key>(?!\.{1,2}\})[-._a-zA-Z0-9]+)"
+_REFERENCE = re.compile(rf"\$(?:\$(?=\{{)|\{{(?:(?P<name>{_NAME})|{_SECRET})\}})")
 _OPENING = re.compile(r"\$\{")
 
 

@@ -16,7 +16,7 @@
 """
 
 from tidemill.api.job import GROUP, KIND, VERSION, Checkpoint, JobSpec, Metadata, Status, StreamingJob
-from tidemill.api.load import inspect, load, missing_secrets, parse
+from tidemill.api.load import inspect, load, manifest_text, missing_secrets, parse
 from tidemill.api.moments import StopAt, parse_duration, parse_stop_at
 from tidemill.api.problems import Problem
 from tidemill.api.query import Encode, Program, Query, Sink, Trigger
@@ -47,6 +47,7 @@ __all__ = [
     "Watermark",
     "inspect",
     "load",
+    "manifest_text",
     "missing_secrets",
     "parse",
     "parse_duration",

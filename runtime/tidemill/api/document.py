@@ -8,6 +8,7 @@ value than the one that is written (``on``, ``no``, ``0644``, ``1_000``) has to 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,25 +49,29 @@ class _Loader(yaml.SafeLoader):
 
 def read_documents(text: str) -> list[Document]:
     """Every document of ``text`` that is not empty. Text that is no YAML gives one Document with the problem."""
+    try:
+        return [found for found in _documents(text) if found.data is not None or found.problems]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        return [Document(problems=[Problem((), f"this is no YAML: {said}", mark.line + 1 if mark else None)])]
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        said = (
+            f"character {chr(error.character)!r} cannot stand in YAML; write it as an escape in double quotes"
+        )
+        return [Document(problems=[Problem((), f"this is no YAML: {said}", line)])]
+
+
+def _documents(text: str) -> Iterator[Document]:
     loader = _Loader(text)
-    found: list[Document] = []
     try:
         while loader.check_node():
             node = loader.get_node()
             assert node is not None
-            document = _Builder().build(node)
-            if document.data is not None or document.problems:
-                found.append(document)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem((), f"this is no YAML: {said}", mark.line + 1 if mark else None)
-        return [Document(problems=[problem])]
-    except yaml.YAMLError as error:
-        return [Document(problems=[Problem((), f"this is no YAML: {error}")])]
+            yield _Builder().build(node)
     finally:
         loader.dispose()
-    return found
 
 
 class _TooLarge(Exception):

@@ -30,25 +30,26 @@ def load(path_or_text: str | FilePath, env: Mapping[str, str] | None = None) -> 
     way the job holds references, not values: `tidemill.secrets.SecretResolver` turns them into values where they
     are used. Raises ManifestError with all problems.
     """
-    text, where = _text_of(path_or_text)
-    job, problems = inspect(text)
+    text, where = manifest_text(path_or_text)
+    job, problems, lines = inspect(text)
     if job is not None and env is not None:
-        problems = missing_secrets(job, SecretResolver(env))
+        missing = missing_secrets(job, SecretResolver(env))
+        problems = [replace(p, line=line_of(p.path, lines)) for p in missing]
     if job is None or problems:
         raise ManifestError(map(str, problems), where)
     return job
 
 
-def inspect(text: str) -> tuple[StreamingJob | None, list[Problem]]:
-    """The job, or what is wrong with ``text``, in the order of its lines."""
+def inspect(text: str) -> tuple[StreamingJob | None, list[Problem], Mapping[Path, int]]:
+    """The job, or what is wrong with ``text`` in the order of its lines; and the line of each path."""
     document, problems = _the_job(read_documents(text))
     if document is None:
-        return None, problems
+        return None, problems, {}
     job, found = parse(document.data)
     # A value that two readers read differently needs no second complaint about one of the readings.
     unclear = {problem.path for problem in problems}
     problems += [replace(p, line=line_of(p.path, document.lines)) for p in found if p.path not in unclear]
-    return (None if problems else job), sorted(problems, key=lambda p: p.line or 0)
+    return (None if problems else job), sorted(problems, key=lambda p: p.line or 0), document.lines
 
 
 def parse(data: object) -> tuple[StreamingJob | None, list[Problem]]:
@@ -96,7 +97,8 @@ def holds_references(path: Path) -> bool:
 # --- Which document -------------------------------------------------------------------------------------------------
 
 
-def _text_of(path_or_text: str | FilePath) -> tuple[str, str]:
+def manifest_text(path_or_text: str | FilePath) -> tuple[str, str]:
+    """The text of a file, or text itself, and what messages call it. Raises ManifestError."""
     if isinstance(path_or_text, str) and "\n" in path_or_text:
         return path_or_text, "manifest"
     path = FilePath(path_or_text)

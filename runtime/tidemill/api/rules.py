@@ -95,14 +95,13 @@ def check_shape(raw: Raw) -> Iterator[Finding]:
     if "schema" in raw and format.columns is not None and name != "text":
         instead = "say the columns of its value in decode.schema" if format.decodes else "leave schema out"
         yield ("schema",), f"a {name} source has columns of its own ({format.columns}); {instead}"
-    if name != "kafka" and part(raw, "decode").get("metadata"):
-        yield (
-            ("decode", "metadata"),
-            f"a {name} source has no records with {', '.join(METADATA_TYPES)}; only kafka has",
-        )
-    elif "headers" in (part(raw, "decode").get("metadata") or ()) and not is_true(
-        part(raw, "options"), "includeHeaders"
-    ):
+    metadata = part(raw, "decode").get("metadata")
+    if not isinstance(metadata, list):
+        return
+    if name != "kafka" and metadata:
+        told = f"a {name} source has no records with {', '.join(METADATA_TYPES)}; only kafka has"
+        yield ("decode", "metadata"), told
+    elif "headers" in metadata and not is_true(part(raw, "options"), "includeHeaders"):
         yield ("decode", "metadata"), "headers are read only with the option includeHeaders: true"
 
 

@@ -1,0 +1,35 @@
+"""The command line: ``tidemill validate`` and ``tidemill run``.
+
+Exit codes: 0 done, 1 a job failed while running, 2 the command or its manifest is wrong.
+"""
+
+from __future__ import annotations
+
+import typer
+
+import tidemill
+from tidemill.cli import run, validate
+
+app = typer.Typer(
+    help="Streaming jobs in PySpark's API, without a JVM.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Its tracebacks show local variables, and a local variable may hold a secret.
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.command)
+app.command("validate")(validate.command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        typer.echo(f"tidemill {tidemill.__version__}")
+        raise typer.Exit()
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,129 @@
+"""``tidemill validate``: everything that can be found wrong with manifests before anything starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tidemill.api import Problem, Source, StreamingJob, Table, inspect, manifest_text
+from tidemill.api.problems import dotted, line_of
+from tidemill.errors import ManifestError
+
+_IDENTITY = ("path", "subscribe", "subscribePattern", "assign", "topic", "host", "port", "rowsPerSecond")
+"""Options that say what is read or written. Others are not shown: a user may have written a password in plain text."""
+
+
+def command(
+    files: list[str] = typer.Argument(help="Manifests; - reads the standard input.", show_default=False),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object for each file."),
+) -> None:
+    """Check manifests; print a summary of each, or all that is wrong with it. Exits with 2 if anything is."""
+    wrong = False
+    for file in files:
+        where, job, problems = check(file)
+        wrong = wrong or bool(problems)
+        if as_json:
+            typer.echo(json.dumps(_report(where, job, problems), ensure_ascii=False))
+        elif problems:
+            for problem in problems:
+                typer.echo(f"{where}: {problem}", err=True)
+        elif job is not None:
+            typer.echo(f"{where}: ok\n{summary(job)}")
+    raise typer.Exit(2 if wrong else 0)
+
+
+def check(file: str) -> tuple[str, StreamingJob | None, list[Problem]]:
+    """What a message calls the file, the job, and the problems (from its text, then from its queries)."""
+    try:
+        text, where = (sys.stdin.read() + "\n", "stdin") if file == "-" else manifest_text(Path(file))
+    except ManifestError as error:
+        return file, None, [Problem((), said) for said in error.problems]
+    job, problems, lines = inspect(text)
+    if job is not None:
+        found = analysis(job, Path.cwd() if file == "-" else Path(file).resolve().parent)
+        problems = [replace(p, line=line_of(p.path, lines)) for p in found]
+    return where, job, problems
+
+
+def analysis(job: StreamingJob, directory: Path) -> list[Problem]:
+    """What only analysis of the queries can find: the one call from here into the engine.
+
+    ``directory``: the manifest's, where its program and the modules of its functions are looked for.
+    """
+    from tidemill import launch
+
+    check_job = getattr(launch, "check_job", None)
+    return list(check_job(job, directory)) if check_job else []
+
+
+# --- What is printed ------------------------------------------------------------------------------------------------
+
+
+def summary(job: StreamingJob) -> str:
+    """A few lines: what is read, what is computed, where it goes."""
+    spec = job.spec
+    rows = [("job", job.name), *(("source", _source(s)) for s in spec.sources)]
+    rows += [("table", f"{t.name}: {_what(t)}") for t in spec.tables]
+    rows += [("function", f"{f.name}: {f.from_} -> {f.returns} ({f.kind})") for f in spec.functions]
+    rows += [
+        ("query", f"{q.name}: {q.output_mode}, {_trigger(q.trigger)} -> {_what(q.sink)}")
+        for q in spec.queries
+    ]
+    if spec.program:
+        rows.append(
+            ("program", spec.program.file or ("inline" if spec.program.inline else "from a ConfigMap"))
+        )
+    if spec.stop_at:
+        rows.append(("stops at", spec.stop_at))
+    return "\n".join(f"  {title:<9} {told}" for title, told in rows)
+
+
+def _what(part: Any) -> str:
+    shown = [f"{key}={part.options[key]}" for key in _IDENTITY if key in part.options]
+    return f"{part.format} {', '.join(shown)}".rstrip()
+
+
+def _source(source: Source) -> str:
+    told = f"{source.name}: {_what(source)}"
+    if source.watermark:
+        told += f", watermark {source.watermark.delay} on {source.watermark.event_time}"
+    return told + (", without duplicates" if source.drop_duplicates else "")
+
+
+def _trigger(trigger: Any) -> str:
+    if trigger.processing_time is None:
+        return "once" if trigger.once else "all there is"
+    return f"every {trigger.processing_time}"
+
+
+def _report(where: str, job: StreamingJob | None, problems: list[Problem]) -> dict[str, Any]:
+    if problems or job is None:
+        found = [{"path": dotted(p.path), "line": p.line, "message": p.message} for p in problems]
+        return {"file": where, "ok": False, "problems": found}
+    spec = job.spec
+    return {
+        "file": where,
+        "ok": True,
+        "job": job.name,
+        "sources": [_entry(s) for s in spec.sources],
+        "tables": [_entry(t) for t in spec.tables],
+        "functions": [{"name": f.name, "from": f.from_} for f in spec.functions],
+        "queries": [
+            {"name": q.name, "outputMode": q.output_mode, "sink": {"format": q.sink.format} | _shown(q.sink)}
+            for q in spec.queries
+        ],
+        "program": bool(spec.program),
+    }
+
+
+def _entry(part: Source | Table) -> dict[str, Any]:
+    return {"name": part.name, "format": part.format} | _shown(part)
+
+
+def _shown(part: Any) -> dict[str, str]:
+    return {key: part.options[key] for key in _IDENTITY if key in part.options}
