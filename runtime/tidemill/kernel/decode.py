@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -342,3 +343,20 @@ def _check_options(format: str, options: Mapping[str, str]) -> None:
         if name.lower() not in known and name.lower() not in {i.lower() for i in IGNORED}:
             hint = did_you_mean(name, known.values()) or f"; known are {', '.join(known.values()) or 'none'}"
             raise SourceError(f"decode option {name!r} is not known to format {format!r}{hint}")
+
+
+def json_elements(raw: bytes) -> pa.Array:
+    """The records of a JSON text that is one object or an array of them, each as bytes; a text that is neither is one
+    (bad) record."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return pa.array([raw], pa.binary())
+    if not isinstance(found, list):
+        return pa.array([raw], pa.binary())
+    from tidemill.kernel.records import Bad, compact, parse_json
+
+    parsed = parse_json(raw.decode())
+    return pa.array(
+        [compact(v).encode() for v in parsed] if not isinstance(parsed, Bad) else [raw], pa.binary()
+    )

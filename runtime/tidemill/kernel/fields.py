@@ -101,8 +101,7 @@ class Cell:
 def cut(text: str, layout: CsvLayout) -> list[Cell] | Bad:
     """The fields of one record.
 
-    A quote counts at the beginning of a field only; inside, the escape character makes the next one plain (a doubled
-    quote is one too); what follows the closing quote belongs to the field as it stands.
+    A quote counts at the beginning of a field only; inside, the escape character makes a quote or itself plain.
     """
     cells: list[Cell] = []
     at = 0
@@ -132,7 +131,9 @@ def _cell(text: str, at: int, layout: CsvLayout) -> tuple[Cell | Bad, int]:
 
 
 def _quoted(text: str, at: int, layout: CsvLayout) -> tuple[Cell | Bad, int]:
+    """A field whose opening quote ends before ``at``; one whose closing quote is followed by text is taken raw."""
     out = []
+    begin = at - 1
     while at < len(text):
         one, after = text[at], text[at + 1 : at + 2]
         if layout.escape and one == layout.escape and after and after in (layout.quote, layout.escape):
@@ -143,12 +144,13 @@ def _quoted(text: str, at: int, layout: CsvLayout) -> tuple[Cell | Bad, int]:
             at += 1
         elif not after or text.startswith(layout.sep, at + 1):
             return Cell("".join(out), True), at + 1
-        elif after == layout.quote:
-            out.append(layout.quote)
-            at += 2
+        elif layout.trim_right and not text[at + 1 :].partition(layout.sep)[0].strip():
+            end = text.find(layout.sep, at)
+            return Cell("".join(out), True), len(text) if end < 0 else end
         else:
-            out.append(one)
-            at += 1
+            end = text.find(layout.sep, at)
+            end = len(text) if end < 0 else end
+            return Cell(text[begin:end]), end
     return Bad("a quoted field does not end"), at
 
 
@@ -174,15 +176,13 @@ def csv_record(
 
 
 def _value(cell: Cell, kind: Any, rules: TextRules, layout: CsvLayout) -> Any:
-    if cell.quoted and not cell.text:
-        cell = Cell(layout.empty, True)
-        if isinstance(kind, StringType):
-            return None if layout.empty == layout.null != "" else layout.empty
-    if cell.text == layout.null and not (cell.quoted and layout.null == ""):
-        return None
+    """As Spark: an empty field is null, a quoted empty one is ``emptyValue``, and what equals ``nullValue`` is null."""
     if not cell.text and not cell.quoted:
         return None
-    return text_value(cell.text, kind, rules)
+    text = cell.text or layout.empty
+    if text == layout.null or (not text and not isinstance(kind, StringType)):
+        return None
+    return text_value(text, kind, rules)
 
 
 def records(text: str, layout: CsvLayout) -> Iterator[tuple[int, str]]:

@@ -256,20 +256,21 @@ def _text(value: Any) -> str:
     """A JSON value as text, numbers as they were written."""
     if isinstance(value, str):
         return str(value)
-    return _compact(value)
+    return compact(value)
 
 
-def _compact(value: Any) -> str:
+def compact(value: Any) -> str:
+    """A parsed JSON value as text again, without blanks, numbers as they were written."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, dict):
         return (
             "{"
-            + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_compact(v)}" for k, v in value.items())
+            + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{compact(v)}" for k, v in value.items())
             + "}"
         )
     if isinstance(value, list):
-        return "[" + ",".join(map(_compact, value)) + "]"
+        return "[" + ",".join(map(compact, value)) + "]"
     return json.dumps(value, ensure_ascii=False)
 
 

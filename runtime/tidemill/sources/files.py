@@ -1,0 +1,387 @@
+"""Files as they appear in a directory, each read once.
+
+**When a file is taken.** A file is taken when nobody on this machine has it open for writing (the kernel says so on
+Linux), when it is as long as it says itself (Parquet, ORC), and, on file systems that cannot tell who writes, when it
+has not changed for `SETTLE_SECONDS`. Its size is fixed in the offset then: what is appended later is not read, so that
+a batch that runs again reads the same bytes, and a warning names the file. As in Spark, a path is read once: write new
+files under new names, best under a hidden name first (``.x`` or ``_x``), then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from tidemill.clock import SYSTEM, Clock
+from tidemill.errors import PySparkValueError, SourceError
+from tidemill.kernel.decode import text_rules
+from tidemill.kernel.moments import parse_moment
+from tidemill.kernel.records import Bad, text_value
+from tidemill.sources.base import Limits, Offset, Partition, Rows, Source, SourceLog
+from tidemill.sources.infer import infer, partition_schema
+from tidemill.sources.listing import (
+    File,
+    Place,
+    base_of,
+    files,
+    is_being_written,
+    is_whole,
+    local_path,
+    partition_values,
+    roots,
+)
+from tidemill.sources.log import MemorySourceLog
+from tidemill.sources.options import Options
+from tidemill.sources.readers import READERS, Content, together
+from tidemill.sources.seen import SeenFiles, as_json, from_json
+from tidemill.types import StructType, to_arrow, to_arrow_schema
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.5
+"""How long a file must rest where nobody can say who writes it, as on network file systems."""
+
+PARTITION_BYTES = 128 << 20
+"""Spark's ``maxPartitionBytes``: files are read in groups of about so many bytes."""
+
+_PLACE = ("path", "pathGlobFilter", "recursiveFileLookup", "basePath", "modifiedAfter", "modifiedBefore",
+          "ignoreMissingFiles", "ignoreCorruptFiles", "timeZone")  # fmt: skip
+_STREAM = ("maxFilesPerTrigger", "maxBytesPerTrigger", "latestFirst", "maxFileAge", "fileNameOnly", "cleanSource",
+           "sourceArchiveDir")  # fmt: skip
+_TIMES = ("dateFormat", "timestampFormat", "timestampNTZFormat")
+_RECORDS = ("mode", "columnNameOfCorruptRecord", "encoding", "charset", "lineSep", "multiLine", "inferSchema",
+            "samplingRatio")  # fmt: skip
+_OWN: Mapping[str, tuple[str, ...]] = {
+    "text": ("lineSep", "wholetext", "encoding"),
+    "json": (*_RECORDS, *_TIMES, "primitivesAsString"),
+    "csv": (*_RECORDS, *_TIMES, "sep", "delimiter", "header", "quote", "escape", "comment", "nullValue", "emptyValue",
+            "nanValue", "positiveInf", "negativeInf", "ignoreLeadingWhiteSpace", "ignoreTrailingWhiteSpace"),
+    "parquet": ("mergeSchema",),
+    "orc": ("mergeSchema",),
+    "avro": ("mode",),
+}  # fmt: skip
+_IGNORED = ("maxCachedFiles", "discardCachedInputRatio", "cleanSource.numThreads", "locale", "enforceSchema",
+            "maxColumns", "maxCharsPerColumn", "unescapedQuoteHandling", "charToEscapeQuoteEscaping", "preferDate",
+            "prefersDecimal", "allowComments", "allowUnquotedFieldNames", "allowSingleQuotes",
+            "allowNumericLeadingZeros", "allowNonNumericNumbers", "allowBackslashEscapingAnyCharacter",
+            "allowUnquotedControlChars", "dropFieldIfAllNull", "datetimeRebaseMode", "int96RebaseMode",
+            "enableDateTimeParsingFallback", "avroSchema", "ignoreExtension", "compression",
+            "mergeSchema")  # fmt: skip
+
+
+def file_options(format: str, options: Mapping[str, str]) -> Options:
+    """The options of a file format, checked."""
+    checked = Options(format, options, (*_PLACE, *_STREAM, *_OWN[format]), _IGNORED)
+    checked.required("path", "/data/in")
+    return checked
+
+
+def place_of(options: Options) -> Place:
+    """Where the options say that the files are."""
+
+    def moment(name: str) -> int | None:
+        text = options.text(name)
+        if text is None:
+            return None
+        rules = text_rules({k: v for k, v in options.given.items() if k.lower() == "timezone"})
+        found = parse_moment(text, rules.zone)
+        if found is None:
+            raise options.wrong(name, "a time such as 2024-01-31T23:59:59")
+        return int(pa.scalar(found, pa.timestamp("us")).value) * 1000
+
+    return Place(
+        options.required("path", "/data/in"),
+        options.text("pathGlobFilter"),
+        options.flag("recursiveFileLookup"),
+        options.text("basePath"),
+        moment("modifiedAfter"),
+        moment("modifiedBefore"),
+    )
+
+
+def file_schema(
+    format: str, options: Mapping[str, str], user_schema: StructType | None, streaming: bool
+) -> StructType:
+    """The schema of files: the user's or inferred, with the partition columns last.
+
+    Raises `SourceError` if the path names nothing, and Spark's error if a stream is given no schema.
+    """
+    checked = file_options(format, options)
+    place = place_of(checked)
+    if not roots(place.path):
+        raise SourceError(
+            f"path {place.path!r} does not exist (looked for {local_path(place.path)}); create the directory first"
+        )
+    if user_schema is None and streaming and format != "text":
+        raise PySparkValueError(
+            "Schema must be specified when creating a streaming source DataFrame. If some files already exist in the "
+            "directory, then depending on the file format you may be able to create a static DataFrame on that "
+            "directory with 'spark.read.load(directory)' and infer schema from it.",
+            "STREAMING_SCHEMA_REQUIRED",
+        )
+    found = files(place)
+    parts = StructType() if place.recursive else partition_schema(found, base_of(place), user_schema)
+    values = user_schema or infer(format, checked, [f for f in found if f.size], READERS)
+    return StructType([*(f for f in values.fields if f.name not in parts.names), *parts.fields])
+
+
+class FileReader:
+    """Reads listed files into the whole schema, partition columns included."""
+
+    def __init__(self, format: str, options: Options, schema: StructType) -> None:
+        self.schema = schema
+        self.place = place_of(options)
+        self.arrow = to_arrow_schema(schema)
+        self._rules = text_rules({k: v for k, v in options.given.items() if k.lower() == "timezone"})
+        self._partitioned = not self.place.recursive
+        bases = base_of(self.place)
+        keys = (
+            {k for f in files(self.place) for k in partition_values(f.path, bases)}
+            if self._partitioned
+            else set()
+        )
+        # Partition columns stand last; one that no directory shows yet is one all the same if it comes later.
+        self.keys = [f for f in schema.fields if f.name in keys]
+        values = StructType(f for f in schema.fields if f.name not in keys)
+        if format == "text" and not keys and len(values) > 1:
+            self.keys = list(values.fields[1:])
+            values = StructType(values.fields[:1])
+        self._reader = READERS[format](options, values)
+
+    def read(self, found: Sequence[File]) -> Content:
+        if not self.keys:
+            return self._reader.read(found)
+        bases = base_of(self.place)
+        groups: dict[tuple[str | None, ...], list[File]] = {}
+        for file in found:
+            there = partition_values(file.path, bases)
+            groups.setdefault(tuple(there.get(k.name) for k in self.keys), []).append(file)
+        return together([self._group(key, group) for key, group in groups.items()], self.arrow)
+
+    def _group(self, key: tuple[str | None, ...], group: Sequence[File]) -> Content:
+        done = self._reader.read(group)
+        columns = {name: done.rows.column(name) for name in done.rows.column_names}
+        for f, text in zip(self.keys, key, strict=True):
+            value = None if text is None else text_value(text, f.dataType, self._rules)
+            if isinstance(value, Bad):
+                raise SourceError(
+                    f"directory {f.name}={text} of {group[0].path}: {text!r} is not {value.reason}; "
+                    "change the column's type, or the directory's name"
+                )
+            columns[f.name] = pa.repeat(pa.scalar(value, to_arrow(f.dataType)), done.rows.num_rows)
+        return Content(pa.table([columns[n] for n in self.arrow.names], schema=self.arrow), done.bad)
+
+
+def read_files(format: str, options: Mapping[str, str], schema: StructType) -> pa.Table:
+    """All rows of the files that are there now (a batch read). Bad records go by ``mode``; there is no dead letter."""
+    checked = file_options(format, options)
+    reader = FileReader(format, checked, schema)
+    done = reader.read(files(reader.place))
+    if done.bad.num_rows:
+        log.warning(
+            "%d bad records were left out, the first: %s", done.bad.num_rows, done.bad.slice(0, 1).to_pylist()
+        )
+    return done.rows
+
+
+class FileSource(Source):
+    """New files of a directory; an offset is explained in `tidemill.sources.seen`."""
+
+    def __init__(
+        self, format: str, options: Mapping[str, str], schema: StructType, clock: Clock = SYSTEM
+    ) -> None:
+        self.format = format
+        self.schema = schema
+        self._options = file_options(format, options)
+        self._reader = FileReader(format, self._options, schema)
+        self._place = self._reader.place
+        self._clock = clock
+        self._limits = Limits(files=self._options.whole("maxFilesPerTrigger"), bytes=self._bytes())
+        if self._limits.files and self._limits.bytes:
+            raise SourceError(
+                "options 'maxFilesPerTrigger' and 'maxBytesPerTrigger' can't be both set; choose one"
+            )
+        self._latest_first = self._options.flag("latestFirst")
+        self._clean = Cleaner(self._options)
+        self._grown: set[str] = set()
+        self._frozen: list[File] | None = None
+        self.open(MemorySourceLog())
+
+    def _bytes(self) -> int | None:
+        text = (self._options.text("maxBytesPerTrigger") or "").strip().lower().removesuffix("b")
+        if not text:
+            return None
+        units = {"k": 10, "m": 20, "g": 30, "t": 40}
+        digits = text[:-1] if text[-1:] in units else text
+        if not digits.isdigit() or not int(digits):
+            raise self._options.wrong("maxBytesPerTrigger", "a size such as 1048576, 64m or 1g")
+        return int(digits) << units.get(text[-1:], 0)
+
+    def open(self, log: SourceLog) -> None:
+        age = self._options.seconds("maxFileAge")
+        if self._latest_first and (self._limits.files or self._limits.bytes):
+            age = None  # as in Spark: what is old may just not have had its turn
+        nanos = None if age is None else int(age * 1_000_000_000)
+        self._seen = SeenFiles(log, self._options.flag("fileNameOnly"), nanos)
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    def initial(self) -> Offset:
+        return {"n": 0, "files": []}
+
+    def latest(self, start: Offset, limits: Limits) -> Offset:
+        self._seen.advance(start["n"], from_json(start["files"]))
+        found = files(self._place) if self._frozen is None else self._frozen
+        chosen = self._limited(self._ready(self._new(found)), limits)
+        if not chosen:
+            return start
+        return {"n": start["n"] + 1, "files": as_json(chosen)}
+
+    def _new(self, found: Sequence[File]) -> list[File]:
+        new: dict[str, File] = {}
+        for file in found:
+            if self._seen.is_new(file):
+                new.setdefault(self._seen.key(file.path), file)
+            else:
+                self._warn_of_growth(file)
+        return sorted(new.values(), key=lambda f: (f.modified, f.path), reverse=self._latest_first)
+
+    def _warn_of_growth(self, file: File) -> None:
+        then = self._seen.known(file.path)
+        if then and then.path == file.path and then.size != file.size and file.path not in self._grown:
+            self._grown.add(file.path)
+            log.warning(
+                "file %s has changed since it was read (%d bytes then, %d now); the change is not read: write new "
+                "files under new names",
+                file.path, then.size, file.size,
+            )  # fmt: skip
+
+    def _ready(self, new: list[File]) -> list[File]:
+        """Those that nobody writes any more, as they are now."""
+        ready = []
+        for file in new:
+            written = is_being_written(file.path)
+            if written:
+                log.debug("file %s is still being written", file.path)
+                continue
+            now = self._settled(file) if written is None else _restated(file)
+            if now is not None and is_whole(now, self.format):
+                ready.append(now)
+        return ready
+
+    def _settled(self, file: File) -> File | None:
+        rest = file.modified / 1e9 + SETTLE_SECONDS - self._clock.now()
+        if 0 < rest <= SETTLE_SECONDS:
+            time.sleep(rest)
+        now = _restated(file)
+        return now if now is not None and (now.size, now.modified) == (file.size, file.modified) else None
+
+    def _limited(self, ready: list[File], limits: Limits) -> list[File]:
+        if limits.files is not None:
+            return ready[: limits.files]
+        if limits.bytes is None:
+            return ready
+        taken: list[File] = []
+        total = 0
+        for file in ready:
+            if taken and total + file.size > limits.bytes:
+                break
+            taken.append(file)
+            total += file.size
+        return taken
+
+    def partitions(self, start: Offset, end: Offset) -> list[Partition]:
+        if end["n"] == start["n"]:
+            return []
+        alone = end["n"] == start["n"] + 1
+        found = from_json(end["files"]) if alone else self._between(start, end)
+        groups: list[list[File]] = []
+        total = PARTITION_BYTES
+        for file in found:
+            if total + file.size > PARTITION_BYTES:
+                groups.append([])
+                total = 0
+            groups[-1].append(file)
+            total += file.size
+        return [Partition(i, {"files": as_json(group)}) for i, group in enumerate(groups)]
+
+    def _between(self, start: Offset, end: Offset) -> list[File]:
+        before = self._seen.batches(start["n"], end["n"] - 1)
+        return [*before, *from_json(end["files"])]
+
+    def read(self, partition: Partition) -> Rows:
+        found = from_json(partition.spec["files"])
+        done = self._reader.read(found)
+        return Rows(done.rows, done.bad, sum(f.size for f in found))
+
+    def freeze(self) -> None:
+        self._frozen = files(self._place)
+
+    def committed(self, end: Offset) -> None:
+        self._clean(from_json(end["files"]))
+
+    def metrics(self, start: Offset, end: Offset) -> dict[str, str]:
+        taken = len(end["files"]) if end["n"] > start["n"] else 0
+        return {
+            "latestOffset": str(end["n"]),
+            "numFilesTaken": str(taken),
+            "numFilesChanged": str(len(self._grown)),
+        }
+
+
+def _restated(file: File) -> File | None:
+    try:
+        about = os.stat(file.path)
+    except FileNotFoundError:
+        return None
+    return File(file.path, about.st_size, about.st_mtime_ns)
+
+
+class Cleaner:
+    """``cleanSource``: what happens to files that a committed batch has read; a failure is only logged."""
+
+    def __init__(self, options: Options) -> None:
+        self._mode = options.choice("cleanSource", ("off", "delete", "archive"), "off")
+        directory = options.text("sourceArchiveDir")
+        if self._mode == "archive" and not directory:
+            raise SourceError(
+                "option 'cleanSource' is 'archive': the option 'sourceArchiveDir' says where to; set it"
+            )
+        self._archive = local_path(directory) if directory else ""
+        path = local_path(options.required("path", "/data/in"))
+        if self._mode == "archive" and (self._archive + "/").startswith(path.rstrip("/") + "/"):
+            raise SourceError(
+                f"option 'sourceArchiveDir': {self._archive!r} lies in the directory that is read, {path!r}; "
+                "choose one outside, or archived files would be read again"
+            )
+
+    def __call__(self, done: Sequence[File]) -> None:
+        if self._mode == "off":
+            return
+        for file in done:
+            try:
+                with contextlib.suppress(FileNotFoundError):  # after a restart: it is done already
+                    self._clean(file)
+            except OSError as error:
+                log.warning(
+                    "file %s was read and cannot be cleaned up (%s): %s", file.path, self._mode, error
+                )
+
+    def _clean(self, file: File) -> None:
+        about = os.stat(file.path)
+        if about.st_size != file.size:
+            log.warning("file %s has changed since it was read and is left where it is", file.path)
+        elif self._mode == "delete":
+            os.unlink(file.path)
+        else:
+            target = self._archive + file.path
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.move(file.path, target)
