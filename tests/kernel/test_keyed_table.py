@@ -303,6 +303,46 @@ def test_updates_leave_a_bounded_number_of_segments_and_little_garbage() -> None
     assert sum(len(segment.owners) for segment in log._present()) <= 3 * 20_000
 
 
+def test_eviction_looks_at_what_expires_and_at_one_second_more() -> None:
+    table = KeyedTable(pa.schema([("k", pa.int64())]))
+    numbers = np.arange(50_000)
+    table.begin()
+    table.insert(
+        pa.table({"k": numbers}), numbers.astype(np.uint64), numbers * 20 * SECOND
+    )  # over twelve days
+    table.accept()
+    looked_at = found = 0
+    for hour in range(279):
+        table.begin()
+        gone = table.expired(hour * 3600 * SECOND)
+        assert table.gather(gone).column("k").to_pylist() == list(range(found, min(180 * hour + 1, 50_000)))
+        assert table._wheel is not None
+        looked_at += sum(table._wheel._buckets[key].count for key in table._wheel._due)
+        found += len(gone)
+        table.remove(gone)
+        table.accept()
+    assert found == 50_000
+    assert looked_at < 4 * found  # once where it expires, and on the way there once for each coarser level
+    assert not table._wheel._buckets
+
+
+def test_changes_of_expiry_do_not_pile_up() -> None:
+    table = KeyedTable(pa.schema([("k", pa.int64())]))
+    table.begin()
+    slots = table.insert(
+        pa.table({"k": range(1000)}), np.arange(1000).astype(np.uint64), np.zeros(1000, np.int64)
+    )
+    table.accept()
+    for step in range(1, 300):
+        table.begin()
+        table.update(slots, pa.table({"k": range(1000)}), np.full(1000, step * 3600 * SECOND))
+        table.accept()
+    assert table._wheel is not None
+    assert sum(bucket.count for bucket in table._wheel._buckets.values()) < 75_000
+    assert len(table.expired(298 * 3600 * SECOND)) == 0
+    assert len(table.expired(299 * 3600 * SECOND)) == 1000
+
+
 def test_a_log_of_wide_rows_is_cut_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rowlog, "SEGMENT_BYTES", 1000)
     monkeypatch.setattr(rowlog, "TAKE_BYTES", 2500)
