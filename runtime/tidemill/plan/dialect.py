@@ -81,7 +81,7 @@ class TidemillSpark(Spark):
         }
         ARRAY_CONSTRUCTORS: dict[str, tuple[bool, str]] = {}  # noqa: RUF012  else array(1, 2)[0] loses its arguments
         # GROUP BY window(...) is a call here; SQLGlot would take the word for the WINDOW clause.
-        QUERY_MODIFIER_TOKENS = Spark.Parser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}  # noqa: RUF012
+        QUERY_MODIFIER_TOKENS = Spark.Parser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}
         STRICT_CAST = True
 
 
@@ -147,9 +147,7 @@ def parse_expression(text: str) -> exp.Expression:
     items = query.args.get("expressions") or []
     extra = [k for k, v in query.args.items() if v and k not in ("expressions", "kind")]
     if not isinstance(query, exp.Select) or len(items) != 1 or extra:
-        raise ParseException(
-            f"{text!r} is not one expression; pass one at a time", "PARSE_SYNTAX_ERROR"
-        )
+        raise ParseException(f"{text!r} is not one expression; pass one at a time", "PARSE_SYNTAX_ERROR")
     return items[0].pop()
 
 
