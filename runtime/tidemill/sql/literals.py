@@ -11,6 +11,7 @@ from typing import Any
 from sqlglot import exp
 
 from tidemill.errors import PySparkTypeError
+from tidemill.plan.names import NAMED
 
 _INT_LIMIT = 2**31
 
@@ -46,10 +47,17 @@ def literal(value: Any) -> exp.Expression:
     if isinstance(value, decimal.Decimal):
         return _decimal(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return exp.HexString(this=bytes(value).hex().upper())
+        digits = bytes(value).hex().upper()
+        return _called(exp.HexString(this=digits), f"X'{digits}'")
     if isinstance(value, (dt.datetime, dt.date, dt.timedelta)):
         return _temporal(value)
     return _nested(value)
+
+
+def _called(e: exp.Expression, name: str) -> exp.Expression:
+    """``e`` as a column of this name, where its text would be another."""
+    e.meta[NAMED] = name
+    return e
 
 
 def _integer(value: int) -> exp.Expression:
@@ -78,12 +86,13 @@ def _temporal(value: dt.datetime | dt.date | dt.timedelta) -> exp.Expression:
     if isinstance(value, dt.datetime):
         instant = value.astimezone(dt.UTC).replace(tzinfo=None)
         made = typed(exp.Literal.string(f"{instant.isoformat(sep=' ')}Z"), "timestamp")
-        made.meta["name"] = f"TIMESTAMP '{value.astimezone().replace(tzinfo=None).isoformat(sep=' ')}'"
-        return made
+        return _called(made, f"TIMESTAMP '{value.astimezone().replace(tzinfo=None).isoformat(sep=' ')}'")
     if isinstance(value, dt.date):
         return typed(exp.Literal.string(value.isoformat()), "date")
     span = exp.IntervalSpan(this=exp.Var(this="DAY"), expression=exp.Var(this="SECOND"))
-    return exp.Interval(this=exp.Literal.string(_clock(value)), unit=span)
+    clock = _clock(value)
+    shown = clock.rstrip("0").rstrip(".") if value.microseconds else clock.partition(".")[0]
+    return _called(exp.Interval(this=exp.Literal.string(clock), unit=span), f"INTERVAL '{shown}' DAY TO SECOND")
 
 
 def _clock(value: dt.timedelta) -> str:

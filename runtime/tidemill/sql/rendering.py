@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
+from tidemill.plan.names import NAMED
 from tidemill.plan.nodes import Ref
 
 _PREFIX: dict[type[exp.Expression], str] = {
@@ -18,10 +19,10 @@ _PREFIX: dict[type[exp.Expression], str] = {
 
 def render(e: exp.Expression) -> str:
     """The text inside ``Column<'...'>``."""
+    if text := e.meta.get("text") or e.meta.get(NAMED):
+        return str(text)
     if type(e) in _PREFIX:
         return f"{_PREFIX[type(e)]}({render(e.this)}, {render(e.expression)})"
-    if e.meta.get("text"):
-        return str(e.meta["text"])
     shape = _SHAPES.get(type(e))
     return shape(e) if shape else e.sql(dialect="spark")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import PySparkTypeError, PySparkValueError
+from tidemill.plan.names import NAMED, pretty
 from tidemill.sql.arguments import wrong_type
 from tidemill.sql.column import Column, ColumnOrName, named_tree
 from tidemill.types import DataType, StringType, parse_ddl, parse_type
@@ -58,9 +59,10 @@ class UserDefinedFunction:
     def __call__(self, *args: ColumnOrName) -> Column:
         from tidemill.plan.expressions import UdfCall
 
-        return Column(
-            UdfCall(this=self._name, udf=self.function, expressions=[named_tree(a) for a in args])
-        )
+        arguments = [named_tree(a) for a in args]
+        made = UdfCall(this=self._name, udf=self.function, expressions=arguments)
+        made.meta[NAMED] = f"{self._name}({', '.join(map(pretty, arguments))})"
+        return Column(made)
 
     def named(self, name: str) -> UserDefinedFunction:
         """The same function under the name by which SQL calls it."""
