@@ -299,7 +299,7 @@ def _over_lambda(e: exp.Expression) -> bool:
     return False
 
 
-def _has_fields(kind: DataType) -> bool:
+def _has_fields(kind: DataType | None) -> bool:
     return isinstance(kind, (StructType, MapType)) or (
         isinstance(kind, ArrayType) and isinstance(kind.elementType, StructType)
     )
@@ -325,7 +325,7 @@ def _dropped(node: Node) -> tuple[Attribute, ...]:
     kept = {a.id for a in node.output}
     found: list[Attribute] = []
     while isinstance(node, (Project, Filter, Sort, Alias, EventTime, TimeWindows, Generate)):
-        named = {a.name.lower() for a in found} | {a.name.lower() for a in node.output}
+        named = {a.name.lower() for a in found}
         below = node.child.output
         if isinstance(node, Alias):
             break
