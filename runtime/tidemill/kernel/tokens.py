@@ -7,6 +7,7 @@ bad value without a mark would be silent, so that every rule here errs on the si
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -268,7 +269,11 @@ def _nested(tokens: pa.Array, kind: DataType, rules: TextRules) -> Typed:
 
 def _struct(opened: pa.Array, kind: StructType, rules: TextRules, lost: np.ndarray) -> Typed:
     columns = []
-    for child, f in zip(opened.flatten(), kind.fields, strict=True):
+    children = opened.flatten()
+    # An array or a number opened as an object has no fields; nor has an object of others, which is looked at in vain.
+    hollow = functools.reduce(pc.and_, [pc.is_null(c) for c in children], pc.is_valid(opened))
+    lost = lost | np.asarray(hollow)
+    for child, f in zip(children, kind.fields, strict=True):
         inner = typed(child.cast(pa.string()), f.dataType, rules, json=True)
         columns.append(inner.values)
         if inner.marks is not None:

@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -38,7 +39,7 @@ from tidemill.sources.listing import (
 )
 from tidemill.sources.log import MemorySourceLog
 from tidemill.sources.options import Options
-from tidemill.sources.readers import READERS, Content, together
+from tidemill.sources.readers import READERS, Content, Reader, together
 from tidemill.sources.seen import SeenFiles, as_json, from_json
 from tidemill.types import StructType, to_arrow, to_arrow_schema
 
@@ -132,50 +133,61 @@ def file_schema(
 
 
 class FileReader:
-    """Reads listed files into the whole schema, partition columns included."""
+    """Reads listed files into the whole schema, partition columns included. Safe to use from several threads.
+
+    Which columns come from directories is seen from each file's path, since partitions may appear at any time.
+    """
 
     def __init__(self, format: str, options: Options, schema: StructType) -> None:
+        self.format = format
         self.schema = schema
         self.place = place_of(options)
         self.arrow = to_arrow_schema(schema)
+        self._options = options
         self._rules = text_rules({k: v for k, v in options.given.items() if k.lower() == "timezone"})
-        self._partitioned = not self.place.recursive
-        bases = base_of(self.place)
-        keys = (
-            {k for f in files(self.place) for k in partition_values(f.path, bases)}
-            if self._partitioned
-            else set()
-        )
-        # Partition columns stand last; one that no directory shows yet is one all the same if it comes later.
-        self.keys = [f for f in schema.fields if f.name in keys]
-        values = StructType(f for f in schema.fields if f.name not in keys)
-        if format == "text" and not keys and len(values) > 1:
-            self.keys = list(values.fields[1:])
-            values = StructType(values.fields[:1])
-        self._reader = READERS[format](options, values)
+        self._readers: dict[frozenset[str], Reader] = {}
+        self._reader(frozenset())  # what is wrong with options or schema shows at once
 
     def read(self, found: Sequence[File]) -> Content:
-        if not self.keys:
-            return self._reader.read(found)
-        bases = base_of(self.place)
-        groups: dict[tuple[str | None, ...], list[File]] = {}
+        bases = [] if self.place.recursive else base_of(self.place)
+        groups: dict[tuple[tuple[str, str | None], ...], list[File]] = {}
         for file in found:
             there = partition_values(file.path, bases)
-            groups.setdefault(tuple(there.get(k.name) for k in self.keys), []).append(file)
-        return together([self._group(key, group) for key, group in groups.items()], self.arrow)
+            groups.setdefault(tuple((k, v) for k, v in there.items() if k in self.arrow.names), []).append(
+                file
+            )
+        return together([self._group(dict(key), group) for key, group in groups.items()], self.arrow)
 
-    def _group(self, key: tuple[str | None, ...], group: Sequence[File]) -> Content:
-        done = self._reader.read(group)
-        columns = {name: done.rows.column(name) for name in done.rows.column_names}
-        for f, text in zip(self.keys, key, strict=True):
-            value = None if text is None else text_value(text, f.dataType, self._rules)
-            if isinstance(value, Bad):
-                raise SourceError(
-                    f"directory {f.name}={text} of {group[0].path}: {text!r} is not {value.reason}; "
-                    "change the column's type, or the directory's name"
-                )
-            columns[f.name] = pa.repeat(pa.scalar(value, to_arrow(f.dataType)), done.rows.num_rows)
-        return Content(pa.table([columns[n] for n in self.arrow.names], schema=self.arrow), done.bad)
+    def _reader(self, keys: frozenset[str]) -> Reader:
+        if keys not in self._readers:
+            columns = [f for f in self.schema.fields if f.name not in keys]
+            if self.format == "text":
+                columns = columns[:1]  # the others are partitions that this file has none of
+            self._readers[keys] = READERS[self.format](self._options, StructType(columns))
+        return self._readers[keys]
+
+    def _group(self, keys: Mapping[str, str | None], group: Sequence[File]) -> Content:
+        done = self._reader(frozenset(keys)).read(group)
+        count = done.rows.num_rows
+        columns = []
+        for f in self.schema.fields:
+            if f.name in keys:
+                value = self._value(f, keys[f.name], group[0])
+                columns.append(pa.repeat(pa.scalar(value, to_arrow(f.dataType)), count))
+            elif f.name in done.rows.column_names:
+                columns.append(done.rows.column(f.name))
+            else:
+                columns.append(pa.nulls(count, to_arrow(f.dataType)))
+        return Content(pa.table(columns, schema=self.arrow), done.bad)
+
+    def _value(self, f: StructField, text: str | None, file: File) -> Any:
+        value = None if text is None else text_value(text, f.dataType, self._rules)
+        if isinstance(value, Bad):
+            raise SourceError(
+                f"directory {f.name}={text} of {file.path}: {text!r} is not {value.reason}; "
+                "change the column's type, or the directory's name"
+            )
+        return value
 
 
 def read_files(format: str, options: Mapping[str, str], schema: StructType) -> pa.Table:

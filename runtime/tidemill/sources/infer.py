@@ -110,7 +110,8 @@ def _json(options: Options, found: Sequence[File], reader: Any) -> StructType:
     try:
         rows = tokens.cursor().sql(
             f"SELECT * FROM read_json({paths_sql([f.path for f in found])}, sample_size = -1, union_by_name = true, "
-            f"format = '{shape}', ignore_errors = {shape != 'auto'}, map_inference_threshold = -1) LIMIT 0"
+            f"format = '{shape}', ignore_errors = {shape != 'auto'}, map_inference_threshold = -1, "
+            "hive_partitioning = false) LIMIT 0"
         )
         arrow = rows.to_arrow_table().schema
     except duckdb.Error as error:

@@ -10,6 +10,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -287,7 +288,8 @@ class JsonReader(RecordReader):
         )
         found = tokens.cursor().sql(
             f"SELECT * FROM read_json({paths_sql(paths)}, columns = {{{columns}}}, auto_detect = false, "
-            f"format = 'newline_delimited', records = 'true', maximum_object_size = {MAX_OBJECT})"
+            f"format = 'newline_delimited', records = 'true', maximum_object_size = {MAX_OBJECT}, "
+            "hive_partitioning = false)"
         )
         return converted(found.to_arrow_table(), self.values, self.rules, json=True)
 
@@ -306,13 +308,19 @@ class JsonReader(RecordReader):
 
 def converted(rows: pa.Table, schema: StructType, rules: TextRules, json: bool) -> pa.Table | None:
     """Token columns as typed rows; None if a value has to be looked at again."""
-    parts = []
-    for chunk in rows.to_batches():
-        done, marks = decode.convert([c.cast(pa.string()) for c in chunk.columns], schema, rules, json)
-        if marks is not None and marks.any():
-            return None
-        parts.append(done)
-    return pa.concat_tables([to_arrow_schema(schema).empty_table(), *parts])
+
+    def one(chunk: pa.RecordBatch) -> tuple[pa.Table, np.ndarray | None]:
+        return decode.convert([c.cast(pa.string()) for c in chunk.columns], schema, rules, json)
+
+    chunks = rows.to_batches()
+    parts = list(_threads.map(one, chunks)) if len(chunks) > 1 else [one(c) for c in chunks]
+    if any(marks is not None and marks.any() for _, marks in parts):
+        return None
+    return pa.concat_tables([to_arrow_schema(schema).empty_table(), *(t for t, _ in parts)])
+
+
+# Arrow's casts let go of the interpreter; a thread starts when it is first needed.
+_threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="convert")
 
 
 class CsvReader(RecordReader):
@@ -332,7 +340,8 @@ class CsvReader(RecordReader):
         found = tokens.cursor().sql(
             f"SELECT * FROM read_csv({paths_sql(paths)}, columns = {{{columns}}}, auto_detect = false, "
             f"header = {layout.header}, delim = {quoted(layout.sep)}, quote = {quoted(layout.quote)}, "
-            f"escape = {quoted(layout.escape)}, nullstr = '', strict_mode = true, null_padding = false)"
+            f"escape = {quoted(layout.escape)}, nullstr = '', strict_mode = true, null_padding = false, "
+            "hive_partitioning = false)"
         )
         rows = found.to_arrow_table()
         return None if _holds_line_ends(rows) else converted(rows, self.values, self.rules, json=False)
