@@ -57,6 +57,12 @@ class DirectoryLease:
 
     def release(self) -> None:
         if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close our end of the lock; it is given back when nobody has it open."""
+        if self._lock is not None:
             os.close(self._lock)
         self._lock = None
         _held.discard(self)
@@ -93,7 +99,7 @@ class DirectoryLease:
 def _let_go_after_fork() -> None:
     # A lock is shared with forked children; one that outlives us would hold the checkpoint in our name.
     for lease in list(_held):
-        lease.release()
+        lease.let_go()
 
 
 os.register_at_fork(after_in_child=_let_go_after_fork)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tidemill.sinks.base import Sink
+    from tidemill.sinks.encoding import Encoding
     from tidemill.sinks.options import Wiring
     from tidemill.types import StructType
 
@@ -21,11 +22,12 @@ def create(
     partition_by: Sequence[str] = (),
     target: Any = None,
     wiring: Wiring | None = None,
+    encoding: Encoding | None = None,
 ) -> Sink:
     """The sink that a streaming query of ``schema`` writes to; see `tidemill.sinks.make.streaming`."""
     from tidemill.sinks import make
 
-    return make.streaming(format, options, schema, mode, tuple(partition_by), target, wiring)
+    return make.streaming(format, options, schema, mode, tuple(partition_by), target, wiring, encoding)
 
 
 def write(

@@ -136,8 +136,8 @@ class FileSink(Sink):
         if not os.path.isdir(os.path.dirname(temporary)):
             raise SinkError(
                 f"output file {path} is gone, and so is {os.path.dirname(temporary)}, where it was prepared: the "
-                "output directory has been emptied or moved while the query was in the middle of a batch. Put it back, or "
-                "start the query with a new checkpoint"
+                "output directory has been emptied or moved while the query was in the middle of a batch. Put it "
+                "back, or start the query with a new checkpoint"
             )
 
     def abort(self, committables: Sequence[Committable]) -> None:

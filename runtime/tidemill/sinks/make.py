@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -21,6 +21,9 @@ from tidemill.sinks.options import Options, Wiring, check_columns, known_format
 from tidemill.sinks.partitions import position
 from tidemill.types import ArrayType, MapType, StructType
 
+if TYPE_CHECKING:
+    from tidemill.sinks.encoding import Encoding
+
 SAVE_MODES = ("append", "overwrite", "error", "errorifexists", "default", "ignore")
 
 
@@ -32,6 +35,7 @@ def streaming(
     partition_by: tuple[str, ...] = (),
     target: Any = None,
     wiring: Wiring | None = None,
+    encoding: Encoding | None = None,
 ) -> Sink:
     """The sink of a streaming query. Nothing is touched before `Sink.open`.
 
@@ -51,7 +55,7 @@ def streaming(
     name = known_format(format)
     checked = Options(name, options)
     checked.check()
-    sink = _named(name, checked, schema, mode, partition_by, target, wiring, options)
+    sink = _named(name, checked, schema, mode, partition_by, target, wiring, options, encoding)
     if mode not in sink.modes:
         raise AnalysisException(
             f"Invalid streaming output mode: {mode}. This output mode is not supported in Data Source {name}.",
@@ -69,13 +73,12 @@ def _named(
     target: Any,
     wiring: Wiring,
     given: Mapping[str, Any],
+    encoding: Encoding | None = None,
 ) -> Sink:
     check_columns(name, schema, partition_by)
     match name:
         case "kafka":
-            from tidemill.sinks.kafka import KafkaSink
-
-            return KafkaSink(options, schema)
+            return _kafka(options, schema, encoding, wiring)
         case "console":
             return ConsoleSink(options, schema, wiring)
         case "memory":
@@ -84,6 +87,20 @@ def _named(
         case "noop":
             return NoopSink()
     return files(name, options, schema, partition_by, wiring)
+
+
+def _kafka(options: Options, schema: StructType, encoding: Encoding | None, wiring: Wiring) -> Sink:
+    from tidemill.sinks.encoding import EncodedRecords, Records
+    from tidemill.sinks.kafka import KafkaSink
+
+    topic = options.get("topic")
+    if encoding is None:
+        return KafkaSink(options, Records(schema, topic, options.flag("includeHeaders", True)))
+    if topic is None:
+        raise AnalysisException(
+            "encode makes a record of all columns, so the option 'topic' has to say where it goes"
+        )
+    return KafkaSink(options, EncodedRecords(schema, encoding, wiring.time_zone))
 
 
 def files(
@@ -166,9 +183,11 @@ def batch(
                 f"Save mode {mode.capitalize()} not allowed for Kafka. Allowed save modes are Append and "
                 "ErrorIfExists (default)."
             )
-        _run(_named(name, checked, schema, "append", partition_by, None, wiring, options), rows)
+        plain = Options(name, {**options, "exactlyOnce": "false"})
+        _run(_named(name, plain, schema, "append", partition_by, None, wiring, options), rows)
     elif name in ("console", "noop"):
-        _run(_named(name, checked, schema, "append", partition_by, None, wiring, options), rows)
+        plain = Options(name, {**options, "exactlyOnce": "false"})
+        _run(_named(name, plain, schema, "append", partition_by, None, wiring, options), rows)
     elif name == "memory":
         raise AnalysisException(
             "memory is a sink of streaming queries; createOrReplaceTempView names a batch's rows"
