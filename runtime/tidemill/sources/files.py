@@ -41,7 +41,7 @@ from tidemill.sources.log import MemorySourceLog
 from tidemill.sources.options import Options
 from tidemill.sources.readers import READERS, Content, Reader, together
 from tidemill.sources.seen import SeenFiles, as_json, from_json
-from tidemill.types import StructType, to_arrow, to_arrow_schema
+from tidemill.types import StructField, StructType, to_arrow, to_arrow_schema
 
 log = logging.getLogger(__name__)
 
