@@ -109,14 +109,20 @@ def manifest_text(path_or_text: str | FilePath) -> tuple[str, str]:
             )
         return path.read_text("utf-8"), str(path)
     except FileNotFoundError:
-        beside = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise ManifestError([f"there is no such file{did_you_mean(path.name, beside)}"], str(path)) from None
+        raise ManifestError([f"there is no such file{_file_beside(path)}"], str(path)) from None
     except IsADirectoryError:
         raise ManifestError(["it is a directory; name the file"], str(path)) from None
     except UnicodeDecodeError:
         raise ManifestError(["it is no UTF-8 text; save it as UTF-8"], str(path)) from None
     except OSError as error:
         raise ManifestError([f"it cannot be read: {error.strerror}"], str(path)) from None
+
+
+def _file_beside(path: FilePath) -> str:
+    """The manifest in the same directory that may be meant; by stems, since all end alike."""
+    beside = {p.stem: p.name for p in path.parent.glob("*.y*ml")} if path.parent.is_dir() else {}
+    near = nearest(path.stem, beside)
+    return f"; did you mean {beside[near[0]]!r}?" if near else ""
 
 
 def _the_job(documents: list[Document]) -> tuple[Document | None, list[Problem]]:
