@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def main(target: str) -> None:
 def fill(venv: Path, target: str) -> bool:
     """Bring the environment up to date; False when it already was."""
     python = venv / "bin" / "python"
-    if not python.exists():
+    if not usable(venv):
         create(venv)
     have, want = held(venv), f"{digest([PROJECT, CONSTRAINTS])} {target}"
     sources = "editable" if target == "dev" else digest(files(SOURCES))
@@ -59,9 +60,19 @@ def fill(venv: Path, target: str) -> bool:
     return True
 
 
+def usable(venv: Path) -> bool:
+    """Whether the environment was made whole (pip comes last), and by the interpreter that PYTHON asks for."""
+    if not (venv / "bin" / "pip").exists() or not (venv / "bin" / "python").exists():
+        return False
+    made_by = (venv / "pyvenv.cfg").read_text()
+    return not os.environ.get("PYTHON") or f"version = {platform.python_version()}\n" in made_by
+
+
 def create(venv: Path) -> None:
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         stop(f"{sys.executable} has no venv module; install it (Debian: apt-get install python3-venv)")
+    if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
+        stop(f"VENV={venv} is a folder with other things in it; name a new one")
     shutil.rmtree(venv, ignore_errors=True)
     call([sys.executable, "-m", "venv", str(venv)], f"cannot make a virtual environment in {venv}")
 
