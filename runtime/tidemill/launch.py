@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,28 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         sources=names,
         sink=f"{spec.sink.format}{_where(spec.sink.options)}",
         hook=spec.hook,
+        refresh=Refresh(parts.statics, context),
     )
+
+
+class Refresh:
+    """Reads static tables again when they are due: those with a `Scan` that says how often."""
+
+    def __init__(self, statics: Sequence[Node], context: Context) -> None:
+        self._statics = statics
+        self._context = context
+        self._every = {i: r for i, s in enumerate(statics) if (r := _refresh_of(s)) is not None}
+        self._due = {i: time.time() + r for i, r in self._every.items()}
+
+    def __call__(self, now: float) -> dict[int, pa.Table]:
+        due = [i for i, when in self._due.items() if when <= now]
+        for i in due:
+            self._due[i] = now + self._every[i]
+        return {i: collect(self._statics[i], self._context) for i in due}
+
+
+def _refresh_of(plan: Node) -> float | None:
+    return min((n.refresh for n in plan.walk() if isinstance(n, Scan) and n.refresh is not None), default=None)
 
 
 def rules(parts: Split, spec: QuerySpec) -> Rules:

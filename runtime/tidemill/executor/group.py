@@ -28,7 +28,7 @@ class GroupByOperator(StatefulOperator):
     def __init__(self, spec: GroupBy, fragment: pa.Schema, shards: int) -> None:
         self.spec = spec
         self.schema = pa.schema([fragment.field(n) for n in (*spec.keys, *spec.partials)])
-        super().__init__({"groups": self.schema}, shards)
+        super().__init__({"groups": self.schema}, shards, stable=spec.keys)
         self.merge_sql = self._merge_sql()
 
     def _merge_sql(self) -> str:
@@ -71,10 +71,11 @@ class GroupByOperator(StatefulOperator):
         slot = merged["_slot"].to_numpy()
         old = slot >= 0
         state = merged.select(self.schema.names).cast(self.schema)
+        partials = list(self.spec.partials)
         if old.all():
-            table.update(slot, state, expiries(merged, "_expiry"))
+            table.update(slot, state.select(partials))
         else:
-            table.update(slot[old], state.filter(pa.array(old)), expiries(merged, "_expiry")[old])
+            table.update(slot[old], state.filter(pa.array(old)).select(partials))
             self._insert(merged.filter(pa.array(~old)))
         self._insert(unseen)
         return pa.concat_tables([state, unseen.select(self.schema.names).cast(self.schema)])

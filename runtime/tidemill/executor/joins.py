@@ -28,7 +28,8 @@ class JoinOperator(StatefulOperator):
             p: pa.schema([*(f.field(n) for n in self.sides[p].columns), ("matched", pa.bool_())])
             for p, f in zip("lr", fragments, strict=True)
         }
-        super().__init__({"left": self.schemas["l"], "right": self.schemas["r"]}, shards)
+        columns = (*spec.left.columns, *spec.right.columns)
+        super().__init__({"left": self.schemas["l"], "right": self.schemas["r"]}, shards, stable=columns)
         self.by_side = {"l": self.tables["left"], "r": self.tables["right"]}
         columns = ", ".join([*(f"l.{c}" for c in spec.left.columns), *(f"r.{c}" for c in spec.right.columns)])
         pairs = f"SELECT {columns}, l._id AS _l, r._id AS _r"
@@ -129,13 +130,10 @@ class JoinOperator(StatefulOperator):
 
     def _mark(self, p: str, slots: np.ndarray) -> None:
         """Note that state rows have found a partner."""
-        rows = self.by_side[p].gather(slots)
-        fresh = ~rows["matched"].to_numpy()
-        if fresh.any():
-            rows = rows.filter(pa.array(fresh))
-            at = rows.schema.get_field_index("matched")
-            rows = rows.set_column(at, "matched", pa.array(np.ones(rows.num_rows, dtype=bool)))
-            self.by_side[p].update(slots[fresh], rows)
+        table = self.by_side[p]
+        fresh = slots[~table.gather(slots, ["matched"])["matched"].to_numpy()]
+        if len(fresh):
+            table.update(fresh, pa.table({"matched": pa.array(np.ones(len(fresh), dtype=bool))}))
 
     def _evict(self, p: str, moment: Moment, counts: Counts) -> pa.Table:
         if not self.sides[p].times.expiry or moment.evict is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,12 @@ class StatefulOperator(ABC):
     A batch attempt is ``begin``, ``process``, ``deltas``, then ``accept`` or ``rollback``; nothing is lost between.
     """
 
-    def __init__(self, schemas: dict[str, pa.Schema], shards: int) -> None:
-        self.tables = {name: KeyedTable(schema, shards) for name, schema in schemas.items()}
+    def __init__(self, schemas: dict[str, pa.Schema], shards: int, stable: Collection[str] = ()) -> None:
+        """``stable``: columns that updates never name."""
+        self.tables = {
+            name: KeyedTable(schema, shards, [n for n in schema.names if n in stable])
+            for name, schema in schemas.items()
+        }
 
     @abstractmethod
     def process(self, inputs: tuple[pa.Table, ...], moment: Moment, session: Session) -> Outcome:

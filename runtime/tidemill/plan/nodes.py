@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
+from sqlglot.dialects.spark import Spark
 
 from tidemill.types import DataType, StructField, StructType
 
@@ -33,6 +34,10 @@ class Ref(exp.Expression):
     @property
     def attribute_id(self) -> int:
         return int(self.args["id"])
+
+
+# Messages print trees in Spark's dialect; a resolved column prints as it was written.
+Spark.Generator.TRANSFORMS[Ref] = lambda generator, ref: generator.sql(exp.to_identifier(ref.this))
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ class Scan(Node):
     """The schema that the user gave; None: the format's own (Kafka, rate) or inferred (batch only)."""
     name: str = ""
     """The source's name in a manifest, or empty."""
+    refresh: float | None = None
+    """Seconds after which a table that a stream joins is read again; None: never."""
     handle: Any = field(default=None, compare=False)
     """A live object for sources that exist in this process only (MemoryStream); None for the rest."""
 
