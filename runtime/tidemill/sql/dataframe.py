@@ -20,7 +20,7 @@ from tidemill.errors import (
 )
 from tidemill.kernel.show import show
 from tidemill.plan import analyze
-from tidemill.plan.nodes import Node
+from tidemill.plan.nodes import LocalData, Node
 from tidemill.sql import functions as F
 from tidemill.sql.arguments import expect, wrong_type
 from tidemill.sql.column import Column, ColumnOrName, named_tree, tree
@@ -599,7 +599,8 @@ class DataFrame:
         return DataFrame(plan, self._session)
 
     def _table(self) -> pa.Table:
-        return self._session._collect(self._plan)
+        # Rows that are at hand already, as those of a foreachBatch, need no engine.
+        return self._plan.rows if isinstance(self._plan, LocalData) else self._session._collect(self._plan)
 
     def _materialised(self) -> DataFrame:
         """The same rows, computed now."""

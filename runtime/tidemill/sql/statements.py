@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _names = itertools.count(1)
 _SET = re.compile(r"\s*SET(?:\s+(?!TIME\s+ZONE)([^=\s]+)\s*(?:=\s*(.*))?)?\s*;?\s*", re.I | re.S)
 _ZONE = re.compile(r"\s*SET\s+TIME\s+ZONE\s+'?([^']+?)'?\s*;?\s*", re.I)
+_SHOW = re.compile(r"\s*SHOW\s+(TABLES|VIEWS|DATABASES|SCHEMAS)\s*;?\s*", re.I)
+_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(?:EXTENDED\s|FORMATTED\s|COST\s|CODEGEN\s)?\s*(.*)", re.I | re.S)
 
 
 def run(session: SparkSession, text: str, args: Any, values: dict[str, Any]) -> DataFrame:
@@ -33,6 +35,11 @@ def run(session: SparkSession, text: str, args: Any, values: dict[str, Any]) -> 
         return _none(session)
     if (setting := _SET.fullmatch(text)) is not None:
         return _set(session, setting[1], setting[2])
+    if (shown := _SHOW.fullmatch(text)) is not None:
+        return _show(session, shown[1].upper())
+    if (explained := _EXPLAIN.fullmatch(text)) is not None:
+        found = run(session, explained[1], args, values)
+        return session.createDataFrame([(explain(found._plan),)], "plan STRING")
     frames: dict[str, Node] = {}
     parsed = parse_query(_filled(text, values, frames))
     parsed = parsed.transform(_Arguments(args).fill, copy=False)
@@ -41,6 +48,8 @@ def run(session: SparkSession, text: str, args: Any, values: dict[str, Any]) -> 
     for kind, command in _COMMANDS.items():
         if isinstance(parsed, kind):
             return command(session, parsed, lookup)
+    if isinstance(parsed, exp.Command):
+        raise _unknown(parsed)
     return session._frame(_plan(session, parsed, lookup))
 
 
@@ -48,9 +57,9 @@ Lookup = Callable[[str], Node | None]
 
 
 def _plan(session: SparkSession, parsed: exp.Expression, lookup: Lookup) -> Node:
-    from tidemill.plan.sqltext import query_to_plan
+    from tidemill.plan.sqltext import tree_to_plan
 
-    return query_to_plan(parsed, lookup, session._settings())
+    return tree_to_plan(parsed, lookup, session._settings())
 
 
 # --- What goes into the text ----------------------------------------------------------------------------------------
@@ -183,18 +192,12 @@ def _describe(session: SparkSession, e: exp.Describe, lookup: Lookup) -> DataFra
     return session.createDataFrame(rows, "col_name STRING, data_type STRING, comment STRING")
 
 
-def _command(session: SparkSession, e: exp.Command, lookup: Lookup) -> DataFrame:
-    word, rest = str(e.this).upper(), str(e.expression.name if e.expression is not None else "").strip()
-    if word == "SHOW" and rest.upper().split()[:1] in (["TABLES"], ["VIEWS"]):
-        found = session.catalog.listTables() if rest.upper().startswith("TABLES") else session.catalog.listViews()
+def _show(session: SparkSession, what: str) -> DataFrame:
+    if what in ("TABLES", "VIEWS"):
+        found = session.catalog.listTables() if what == "TABLES" else session.catalog.listViews()
         rows = [(t.database or "", t.name, t.isTemporary) for t in found]
         return session.createDataFrame(rows, "namespace STRING, tableName STRING, isTemporary BOOLEAN")
-    if word == "SHOW" and rest.upper() in ("DATABASES", "SCHEMAS"):
-        return session.createDataFrame([("default",)], "namespace STRING")
-    if word == "EXPLAIN":
-        plan = _plan(session, session.udf.bound(parse_query(re.sub(r"^(EXTENDED|FORMATTED|COST|CODEGEN)\s", "", rest, flags=re.I))), lookup)
-        return session.createDataFrame([(explain(plan),)], "plan STRING")
-    raise _unknown(e)
+    return session.createDataFrame([("default",)], "namespace STRING")
 
 
 def _accepted(session: SparkSession, e: exp.Expression, lookup: Lookup) -> DataFrame:
@@ -223,7 +226,6 @@ _COMMANDS: dict[type[exp.Expression], Callable[..., DataFrame]] = {
     exp.Drop: _drop,
     exp.Insert: _insert,
     exp.Describe: _describe,
-    exp.Command: _command,
     exp.Use: _use,
     exp.Cache: _accepted,
     exp.Uncache: _accepted,

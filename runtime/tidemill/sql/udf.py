@@ -46,7 +46,5 @@ class UDFRegistration:
 
     def _bind(self, e: exp.Expression) -> exp.Expression:
         if isinstance(e, exp.Anonymous) and (found := self._functions.get(str(e.this).lower())) is not None:
-            from tidemill.plan.expressions import UdfCall
-
-            return UdfCall(this=found._name, udf=found.function, expressions=e.expressions)
+            return found.tree(e.expressions)
         return e

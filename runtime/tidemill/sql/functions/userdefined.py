@@ -7,6 +7,8 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from sqlglot import exp
+
 from tidemill.errors import PySparkTypeError, PySparkValueError
 from tidemill.plan.names import NAMED, pretty
 from tidemill.sql.arguments import wrong_type
@@ -49,20 +51,23 @@ class UserDefinedFunction:
         self.deterministic = deterministic
         functools.update_wrapper(self, func, updated=())
 
-    @property
+    @functools.cached_property
     def function(self) -> UserFunction:
-        """What the plan holds of it."""
+        """What the plan holds of it: one and the same in every call."""
         from tidemill.plan.expressions import UserFunction
 
         return UserFunction(self._name, self.func, self.returnType, self.kind, self.deterministic)
 
     def __call__(self, *args: ColumnOrName) -> Column:
+        return Column(self.tree([named_tree(a) for a in args]))
+
+    def tree(self, arguments: list[exp.Expression]) -> exp.Expression:
+        """A call with these arguments."""
         from tidemill.plan.expressions import UdfCall
 
-        arguments = [named_tree(a) for a in args]
         made = UdfCall(this=self._name, udf=self.function, expressions=arguments)
         made.meta[NAMED] = f"{self._name}({', '.join(map(pretty, arguments))})"
-        return Column(made)
+        return made
 
     def named(self, name: str) -> UserDefinedFunction:
         """The same function under the name by which SQL calls it."""
