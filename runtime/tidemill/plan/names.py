@@ -205,7 +205,7 @@ def _frame(spec: exp.Expression | None, ordered: bool, function: exp.Expression)
         bound = spec.args.get(side) or "CURRENT ROW"
         text = bound if isinstance(bound, str) else pretty(bound)
         bounds.append(f"{text} {spec.args.get(f'{side}_side') or ''}".strip())
-    return f"{spec.args.get('kind', 'ROWS')} BETWEEN {bounds[0]} AND {bounds[1]}"
+    return f"{spec.args.get('kind') or 'ROWS'} BETWEEN {bounds[0]} AND {bounds[1]}".upper()
 
 
 def _ordered(e: exp.Expression) -> str:

@@ -274,6 +274,11 @@ def unique(named: Sequence[Named]) -> tuple[Named, ...]:
 
 def _refuse_nested(e: exp.Expression) -> None:
     for node in e.walk():
+        if function_name(node) in ("grouping", "grouping_id"):
+            raise AnalysisException(
+                "grouping()/grouping_id() can only be used with GroupingSets/Cube/Rollup; group by those",
+                "UNSUPPORTED_GROUPING_EXPRESSION",
+            )
         if node is not e and is_generator(node):
             raise AnalysisException(
                 f'the generator is not supported: nested in expressions "{pretty(e)}"; select it on its own first',
