@@ -58,7 +58,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("spark.sql.repl.eagerEval.enabled", "false", "flag", "accepted"),
     Setting(_S + "checkpointLocation", None, "text", "where queries without a checkpointLocation keep theirs"),
     Setting(_S + "noDataMicroBatches.enabled", "true", "flag", "a batch without rows when the watermark moves"),
-    Setting(_S + "multipleWatermarkPolicy", "min", "text", "which of several streams' watermarks counts", ("min", "max")),
+    Setting(_S + "multipleWatermarkPolicy", "min", "text", "which stream's watermark counts", ("min", "max")),
     Setting(_S + "schemaInference", "false", "flag", "accepted; file streams take a schema"),
     Setting(_S + "numRecentProgressUpdates", "100", "whole", "length of recentProgress"),
     Setting(_S + "minBatchesToRetain", "100", "whole", "batches that the checkpoint keeps"),
@@ -67,7 +67,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "stopTimeout", "0", "duration", "how long stop() waits; 0: for ever"),
     Setting(_S + "stopActiveRunOnRestart", "true", "flag", "accepted"),
     Setting(_S + "unsupportedOperationCheck", "true", "flag", "refuse what streaming cannot compute"),
-    Setting(_S + "statefulOperator.checkCorrectness.enabled", "true", "flag", "refuse chains that could lose late rows"),
+    Setting(_S + "statefulOperator.checkCorrectness.enabled", "true", "flag", "refuse chains that lose late rows"),
     Setting(_S + "statefulOperator.allowMultiple", "true", "flag", "accepted"),
     Setting(_S + "metricsEnabled", "false", "flag", "accepted; --metrics-port serves metrics"),
     Setting(_S + "forceDeleteTempCheckpointLocation", "false", "flag", "accepted; temporary checkpoints are deleted"),
@@ -77,7 +77,17 @@ SETTINGS: tuple[Setting, ...] = (
 
 KNOWN: Mapping[str, Setting] = {s.key: s for s in SETTINGS}
 
-_UNIT = {"": 1, "ms": 1, "us": 0.001, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_UNIT = {
+    "": 1,
+    "ms": 1,
+    "us": 0.001,
+    "s": 1000,
+    "sec": 1000,
+    "m": 60_000,
+    "min": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+}
 
 
 class Config:
@@ -95,7 +105,10 @@ class Config:
             self.set(key, value)
 
     def set(self, key: str, value: object) -> None:
-        """Record a value. Raises `IllegalArgumentException` where a known key cannot have it; warns of a likely typo."""
+        """Record a value. Raises `IllegalArgumentException` where a known key cannot have it.
+
+        Warns of a likely typo.
+        """
         text = str(value).lower() if isinstance(value, bool) else str(value)
         setting = KNOWN.get(key)
         if setting is not None:
@@ -116,7 +129,8 @@ class Config:
         near = nearest(key, {*KNOWN, *self._values})
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise PySparkException(
-            f'The SQL config "{key}" cannot be found. Please verify that the config exists.{hint}', "SQL_CONF_NOT_FOUND"
+            f'The SQL config "{key}" cannot be found. Please verify that the config exists.{hint}',
+            "SQL_CONF_NOT_FOUND",
         )
 
     def flag(self, key: str) -> bool:
@@ -169,7 +183,10 @@ def _check(setting: Setting, text: str) -> None:
 
 def known_zone(name: str) -> bool:
     """Whether a time zone is one: an IANA name, or an offset such as ``+02:00``."""
-    return bool(re.fullmatch(r"(UTC|GMT|Z|(?:UTC|GMT)?[+-]\d{1,2}(:\d\d)?)", name)) or name in available_timezones()
+    return (
+        bool(re.fullmatch(r"(UTC|GMT|Z|(?:UTC|GMT)?[+-]\d{1,2}(:\d\d)?)", name))
+        or name in available_timezones()
+    )
 
 
 def _wrong(key: str, text: str, expected: str) -> IllegalArgumentException:

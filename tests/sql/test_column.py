@@ -54,7 +54,10 @@ a, b = F.col("a"), F.col("b")
         (a.cast("int"), "CAST(a AS INT)"),
         (a.try_cast("int"), "TRY_CAST(a AS INT)"),
         (a.between(1, 2), "and(>=(a, 1), <=(a, 2))"),
-        (F.when(a > 1, "x").when(a > 2, "y").otherwise(0), "CASE WHEN >(a, 1) THEN 'x' WHEN >(a, 2) THEN 'y' ELSE 0 END"),
+        (
+            F.when(a > 1, "x").when(a > 2, "y").otherwise(0),
+            "CASE WHEN >(a, 1) THEN 'x' WHEN >(a, 2) THEN 'y' ELSE 0 END",
+        ),
         (
             F.sum("a").over(Window.partitionBy("b").orderBy(a.desc())),
             "sum(a) OVER (PARTITION BY b ORDER BY a DESC NULLS LAST)",
@@ -79,7 +82,7 @@ def test_it_is_no_bool() -> None:
         bool(a == 1)
     assert error.value.getCondition() == "CANNOT_CONVERT_COLUMN_INTO_BOOL"
     with pytest.raises(PySparkValueError, match="array_contains"):
-        "x" in a
+        assert "x" in a
     with pytest.raises(PySparkTypeError, match="not iterable"):
         iter(a)
 
@@ -108,7 +111,8 @@ def test_building_on_a_column_leaves_it_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parts"), [("a", ("a",)), ("a.b", ("a", "b")), ("`a.b`.c", ("a.b", "c")), ("`a``b`", ("a`b",)), ("a b", ("a b",))]
+    ("name", "parts"),
+    [("a", ("a",)), ("a.b", ("a", "b")), ("`a.b`.c", ("a.b", "c")), ("`a``b`", ("a`b",)), ("a b", ("a b",))],
 )
 def test_names_are_split_at_dots_outside_backticks(name: str, parts: tuple[str, ...]) -> None:
     assert split_name(name) == parts

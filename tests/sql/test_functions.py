@@ -31,7 +31,7 @@ def test_at_least_250_functions_are_there() -> None:
 
 def test_an_unknown_function_is_refused_with_the_nearest() -> None:
     with pytest.raises(PySparkAttributeError, match=r"'dat_format' does not exist.*date_format"):
-        F.dat_format  # noqa: B018
+        F.dat_format
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,10 @@ def test_an_unknown_function_is_refused_with_the_nearest() -> None:
         (F.date_add("a", 1), "date_add(a, 1)"),
         (F.date_add("a", "n"), "date_add(a, n)"),
         (F.window("t", "10 minutes", "5 minutes"), "window(t, '10 minutes', '5 minutes')"),
-        (F.window("t", "10 minutes", startTime="1 minute"), "window(t, '10 minutes', '10 minutes', '1 minute')"),
+        (
+            F.window("t", "10 minutes", startTime="1 minute"),
+            "window(t, '10 minutes', '10 minutes', '1 minute')",
+        ),
         (F.when(F.col("a") > 1, "x").otherwise(0), "CASE WHEN a > 1 THEN 'x' ELSE 0 END"),
         (F.array("a", "b"), "array(a, b)"),
         (F.array(["a", "b"]), "array(a, b)"),

@@ -80,13 +80,15 @@ def test_settings_have_defaults_types_and_static_ones(spark: SparkSession) -> No
 
 
 def test_wrong_settings_are_refused(spark: SparkSession) -> None:
-    with pytest.raises(IllegalArgumentException, match="The value 'x' in the config .*shuffle.partitions.*'int'"):
+    with pytest.raises(
+        IllegalArgumentException, match=r"The value 'x' in the config .*shuffle.partitions.*'int'"
+    ):
         spark.conf.set("spark.sql.shuffle.partitions", "x")
-    with pytest.raises(IllegalArgumentException, match="Cannot resolve the given timezone.*Europe/Paris"):
+    with pytest.raises(IllegalArgumentException, match=r"Cannot resolve the given timezone.*Europe/Paris"):
         spark.conf.set("spark.sql.session.timeZone", "Europe/Pariss")
     with pytest.raises(IllegalArgumentException, match="min, max"):
         spark.conf.set("spark.sql.streaming.multipleWatermarkPolicy", "avg")
-    with pytest.raises(PySparkException, match="SQL_CONF_NOT_FOUND.*Did you mean 'spark.sql.ansi.enabled'"):
+    with pytest.raises(PySparkException, match=r"SQL_CONF_NOT_FOUND.*Did you mean 'spark.sql.ansi.enabled'"):
         spark.conf.get("spark.sql.ansi.enable")
     with pytest.raises(AnalysisException, match="CANNOT_MODIFY_STATIC_CONFIG"):
         spark.conf.set("spark.sql.warehouse.dir", "x")
@@ -116,7 +118,7 @@ def test_views_come_and_go(spark: SparkSession) -> None:
 
 def test_an_unknown_table_is_refused_with_the_nearest(spark: SparkSession) -> None:
     spark.range(1).createOrReplaceTempView("flights")
-    with pytest.raises(AnalysisException, match="TABLE_OR_VIEW_NOT_FOUND.*did you mean 'flights'"):
+    with pytest.raises(AnalysisException, match=r"TABLE_OR_VIEW_NOT_FOUND.*did you mean 'flights'"):
         spark.table("flight")
 
 

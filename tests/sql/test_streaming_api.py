@@ -52,7 +52,12 @@ class FakeRun:
     last_progress = property(lambda self: self.recent_progress[-1] if self.recent_progress else None)
 
     def tell(self, event: str, **payload: Any) -> None:
-        head = {"id": self.id, "runId": self.run_id, "name": self.name, "timestamp": "2024-01-01T00:00:00.000Z"}
+        head = {
+            "id": self.id,
+            "runId": self.run_id,
+            "name": self.name,
+            "timestamp": "2024-01-01T00:00:00.000Z",
+        }
         self.context.listen(event, {**head, **payload})
 
     def report(self) -> None:
@@ -121,7 +126,9 @@ def test_a_query_is_known_while_it_runs(spark: SparkSession, stream: DataFrame, 
 
 def test_a_name_runs_once(stream: DataFrame, runs: list[FakeRun]) -> None:
     first = stream.writeStream.format("noop").queryName("q").start()
-    with pytest.raises(IllegalArgumentException, match="Cannot start query with name q as a query with that name"):
+    with pytest.raises(
+        IllegalArgumentException, match="Cannot start query with name q as a query with that name"
+    ):
         stream.writeStream.format("noop").queryName("q").start()
     first.stop()
     stream.writeStream.format("noop").queryName("q").start()
@@ -219,7 +226,9 @@ def test_triggers(stream: DataFrame, runs: list[FakeRun], given: dict[str, Any],
         ({"processingTime": 5}, PySparkValueError, "non-empty string"),
     ],
 )
-def test_wrong_triggers_are_refused(stream: DataFrame, given: dict[str, Any], kind: type[Exception], said: str) -> None:
+def test_wrong_triggers_are_refused(
+    stream: DataFrame, given: dict[str, Any], kind: type[Exception], said: str
+) -> None:
     with pytest.raises(kind, match=said):
         stream.writeStream.trigger(**given)
 
@@ -249,7 +258,7 @@ def test_a_checkpoint_is_demanded_or_made_below_the_sessions(
 
 
 def test_wrong_calls_are_refused(spark: SparkSession, stream: DataFrame) -> None:
-    with pytest.raises(IllegalArgumentException, match="Unknown output mode apend.*did you mean 'append'"):
+    with pytest.raises(IllegalArgumentException, match=r"Unknown output mode apend.*did you mean 'append'"):
         stream.writeStream.outputMode("apend")
     with pytest.raises(PySparkValueError):
         stream.writeStream.queryName("")
@@ -267,6 +276,8 @@ def test_wrong_calls_are_refused(spark: SparkSession, stream: DataFrame) -> None
         stream.collect()
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("1 day", 86400.0), ("interval 2 hours", 7200.0), ("1.5 seconds", 1.5)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1 day", 86400.0), ("interval 2 hours", 7200.0), ("1.5 seconds", 1.5)]
+)
 def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == seconds

@@ -78,8 +78,8 @@ def test_a_naive_datetime_is_local_time_and_an_instant_inside(paris: None) -> No
         ([(1, "a"), (2, 3)], None, "struct<_1:bigint,_2:string>"),
         ([1, 2], "int", "struct<value:int>"),
         ([(dt.datetime(2020, 1, 1), decimal.Decimal("1.5"), b"x", {"a": 1}, (1, 2), [1], dt.date(2020, 1, 1))], None,
-         "struct<_1:timestamp,_2:decimal(38,18),_3:binary,_4:map<string,bigint>,_5:struct<_1:bigint,_2:bigint>,"
-         "_6:array<bigint>,_7:date>"),
+         ("struct<_1:timestamp,_2:decimal(38,18),_3:binary,_4:map<string,bigint>,_5:struct<_1:bigint,_2:bigint>,"
+          "_6:array<bigint>,_7:date>")),
         (pa.table({"a": [1], "t": pa.array([0], pa.timestamp("us"))}), None, "struct<a:bigint,t:timestamp_ntz>"),
         (pa.table({"t": pa.array([0], pa.timestamp("ns", "Europe/Paris"))}), None, "struct<t:timestamp>"),
     ],
@@ -104,7 +104,7 @@ def test_pandas_and_numpy_are_taken() -> None:
         ([], None, PySparkValueError, "CANNOT_INFER_EMPTY_SCHEMA"),
         ([1, 2], None, PySparkTypeError, "Can not infer schema for type: `int`"),
         ([(None,)], ["x"], PySparkValueError, "CANNOT_DETERMINE_TYPE"),
-        ([("a",)], "x INT", PySparkTypeError, "field x: IntegerType() can not accept object 'a' in type <class 'str'>."),
+        ([("a",)], "x INT", PySparkTypeError, "x: IntegerType() can not accept object 'a' in type <class 'str'>."),
         ([(True,)], "x INT", PySparkTypeError, "can not accept object True"),
         ([(1,)], "x DOUBLE", PySparkTypeError, "DoubleType() can not accept object 1"),
         ([(1, 2)], "x INT", PySparkValueError, "Length of object (2) does not match with length of fields (1)."),

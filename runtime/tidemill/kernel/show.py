@@ -92,9 +92,18 @@ def _calendar(value: Any) -> str:
     sign, micros = (-1 if nanos < 0 else 1), abs(nanos) // 1000
     minutes, rest = divmod(micros, 60_000_000)
     hours, minutes = divmod(minutes, 60)
-    years, months = divmod(abs(months), 12)[0] * (1 if months >= 0 else -1), abs(months) % 12 * (1 if months >= 0 else -1)
+    years, months = (
+        divmod(abs(months), 12)[0] * (1 if months >= 0 else -1),
+        abs(months) % 12 * (1 if months >= 0 else -1),
+    )
     seconds = f"{rest // 1_000_000}.{rest % 1_000_000:06}".rstrip("0").rstrip(".") if rest else "0"
-    parts = [(years, "years"), (months, "months"), (days, "days"), (sign * hours, "hours"), (sign * minutes, "minutes")]
+    parts = [
+        (years, "years"),
+        (months, "months"),
+        (days, "days"),
+        (sign * hours, "hours"),
+        (sign * minutes, "minutes"),
+    ]
     texts = [f"{n} {unit}" for n, unit in parts if n]
     texts += [f"{'-' if sign < 0 else ''}{seconds} seconds"] if rest else []
     return " ".join(texts) or "0 seconds"
@@ -108,10 +117,16 @@ def cell(kind: DataType, time_zone: str = "UTC") -> Cell:
             return lambda v: "NULL" if v is None else f"[{', '.join(map(inner, v))}]"
         case MapType(key, value):
             left, right = cell(key, time_zone), cell(value, time_zone)
-            return lambda v: "NULL" if v is None else f"{{{', '.join(f'{left(k)} -> {right(x)}' for k, x in v)}}}"
+            return lambda v: (
+                "NULL" if v is None else f"{{{', '.join(f'{left(k)} -> {right(x)}' for k, x in v)}}}"
+            )
         case StructType(fields):
             cells = [cell(f.dataType, time_zone) for f in fields]
-            return lambda v: "NULL" if v is None else f"{{{', '.join(c(x) for c, x in zip(cells, v.values(), strict=False))}}}"
+            return lambda v: (
+                "NULL"
+                if v is None
+                else f"{{{', '.join(c(x) for c, x in zip(cells, v.values(), strict=False))}}}"
+            )
     write = _writer(kind, time_zone)
     return lambda v: "NULL" if v is None else write(v)
 
@@ -150,7 +165,9 @@ def _cells(table: pa.Table, schema: StructType, truncate: int, time_zone: str) -
     for number, field in enumerate(schema.fields):
         write = cell(field.dataType, time_zone)
         columns.append([_cut(_escaped(write(v)), truncate) for v in table.column(number).to_pylist()])
-    return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
+    return (
+        [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
+    )
 
 
 def show(
@@ -182,7 +199,9 @@ def _pad(text: str, size: int, right: bool) -> str:
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], right: bool) -> str:
     sizes = [max(_LEAST_WIDTH, *(width(r[i]) for r in (names, *rows))) for i in range(len(names))]
     rule = f"+{'+'.join('-' * s for s in sizes)}+\n"
-    lines = [f"|{'|'.join(_pad(c, s, right) for c, s in zip(r, sizes, strict=True))}|\n" for r in (names, *rows)]
+    lines = [
+        f"|{'|'.join(_pad(c, s, right) for c, s in zip(r, sizes, strict=True))}|\n" for r in (names, *rows)
+    ]
     return f"{rule}{lines[0]}{rule}{''.join(lines[1:])}{rule}"
 
 
@@ -192,5 +211,7 @@ def _vertical(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = []
     for number, row in enumerate(rows):
         lines.append(f"-RECORD {number}".ljust(left + right + 5, "-"))
-        lines += [f" {_pad(n, left, False)} | {_pad(c, right, False)} " for n, c in zip(names, row, strict=True)]
+        lines += [
+            f" {_pad(n, left, False)} | {_pad(c, right, False)} " for n, c in zip(names, row, strict=True)
+        ]
     return "".join(f"{line}\n" for line in lines)

@@ -39,7 +39,12 @@ def query_to_plan(text: str, lookup: Lookup, settings: Settings) -> Node:
     Raises `ParseException` with the place of a syntax error, and `AnalysisException` for what is not supported or
     does not resolve.
     """
-    return _Reader(lookup, settings, {}).query(parse_query(text))
+    return tree_to_plan(parse_query(text), lookup, settings)
+
+
+def tree_to_plan(query: exp.Expression, lookup: Lookup, settings: Settings) -> Node:
+    """The plan of a parsed query; for callers that fill in its parameters first."""
+    return _Reader(lookup, settings, {}).query(query)
 
 
 class _Reader:

@@ -1,6 +1,6 @@
 """PySpark's ``pyspark.sql``: change the import, keep the program.
 
-    from tidemill.sql import SparkSession, functions as F
+from tidemill.sql import SparkSession, functions as F
 """
 
 from __future__ import annotations

@@ -122,7 +122,11 @@ class Catalog:
         if len(parts) == 2 and parts[0].lower() in ("text", "csv", "json", "parquet", "avro"):
             return self._session.read.format(parts[0].lower()).load(parts[1])._plan
         note = self._note(parts)
-        return None if note is None else self._session.read.format(note.format).schema(note.struct).load(note.path)._plan
+        return (
+            None
+            if note is None
+            else self._session.read.format(note.format).schema(note.struct).load(note.path)._plan
+        )
 
     def _note(self, parts: tuple[str, ...]) -> TableNote | None:
         if [p.lower() for p in parts[:-1]] not in ([], [DATABASE], [CATALOG, DATABASE]):
@@ -171,7 +175,8 @@ class Catalog:
         note = None if self._views.get(tableName) else self._note(split_name(tableName))
         keys = note.partition_by if note else ()
         return [
-            Column(a.name, None, a.type.simpleString(), a.nullable, a.name in keys, False) for a in plan.output
+            Column(a.name, None, a.type.simpleString(), a.nullable, a.name in keys, False)
+            for a in plan.output
         ]
 
     def createTable(
@@ -187,7 +192,9 @@ class Catalog:
         kind = (source or self._session._config.get("spark.sql.sources.default") or "parquet").lower()
         if schema is None:
             if path is None:
-                raise AnalysisException(f"table {tableName!r} needs a schema or a path", "UNABLE_TO_INFER_SCHEMA")
+                raise AnalysisException(
+                    f"table {tableName!r} needs a schema or a path", "UNABLE_TO_INFER_SCHEMA"
+                )
             schema = self._session.read.format(kind).options(**options).load(path).schema
         self._create(tableName, kind, schema, (), path, description)
         return self._session.table(tableName)
@@ -308,7 +315,9 @@ class Catalog:
 
 def _only(given: str, known: str, what: str) -> None:
     if given.lower() != known:
-        raise AnalysisException(f"The {what} `{given}` cannot be found; there is only {known!r}", "SCHEMA_NOT_FOUND")
+        raise AnalysisException(
+            f"The {what} `{given}` cannot be found; there is only {known!r}", "SCHEMA_NOT_FOUND"
+        )
 
 
 def named_plan(plan: Node, name: str) -> Node:

@@ -53,7 +53,9 @@ def split_name(name: str) -> tuple[str, ...]:
     while True:
         found = _NAME_PART.match(name, at)
         if not found or (found.end() < len(name) and name[found.end()] != "."):
-            raise PySparkValueError(f"Syntax error in the attribute name: {name}.", "INVALID_ATTRIBUTE_NAME_SYNTAX")
+            raise PySparkValueError(
+                f"Syntax error in the attribute name: {name}.", "INVALID_ATTRIBUTE_NAME_SYNTAX"
+            )
         parts.append(found[1].replace("``", "`") if found[1] else found[2])
         if found.end() == len(name):
             return tuple(parts)
@@ -287,14 +289,17 @@ class Column:
         """
         metadata = kwargs.pop("metadata", None)
         if kwargs:
-            raise PySparkTypeError(f"alias() takes `metadata` and nothing else by name, not {', '.join(kwargs)}")
+            raise PySparkTypeError(
+                f"alias() takes `metadata` and nothing else by name, not {', '.join(kwargs)}"
+            )
         for name in alias:
             expect(name, str, "alias", "str")
         names = [exp.to_identifier(a) for a in alias]
         if len(names) != 1:
             if metadata is not None:
                 raise PySparkValueError(
-                    "Argument `metadata` can only be provided for a single column.", "ONLY_ALLOWED_FOR_SINGLE_COLUMN"
+                    "Argument `metadata` can only be provided for a single column.",
+                    "ONLY_ALLOWED_FOR_SINGLE_COLUMN",
                 )
             return Column(exp.Aliases(this=tree(self), expressions=names))
         made = exp.Alias(this=tree(self), alias=names[0])

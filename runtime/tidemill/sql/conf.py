@@ -32,8 +32,10 @@ class RuntimeConfig:
     def get(self, key: str, default: Any = _NO_VALUE) -> str | None:
         """The value, or its default, or ``default``; an unknown key without a default is an error."""
         expect(key, str, "key", "str")
-        if default is not _NO_VALUE and key not in self._config.explicit() and (
-            key not in KNOWN or KNOWN[key].default is None
+        if (
+            default is not _NO_VALUE
+            and key not in self._config.explicit()
+            and (key not in KNOWN or KNOWN[key].default is None)
         ):
             return None if default is None else str(default)
         return self._config.get(key)

@@ -39,7 +39,9 @@ def local_rows(data: Any, schema: Schema, time_zone: str, verify: bool = True) -
         return _from_arrow(table, wanted, time_zone, naive_is_local=False)
     kind = f"{type(data).__module__.partition('.')[0]}.{type(data).__name__}"
     if kind == "pandas.DataFrame":
-        return _from_arrow(pa.Table.from_pandas(data, preserve_index=False), wanted, time_zone, naive_is_local=True)
+        return _from_arrow(
+            pa.Table.from_pandas(data, preserve_index=False), wanted, time_zone, naive_is_local=True
+        )
     if kind == "numpy.ndarray":
         return _from_arrow(_from_numpy(data), wanted, time_zone, naive_is_local=True)
     if isinstance(data, (str, bytes, dict)) or not isinstance(data, Iterable):
@@ -68,7 +70,9 @@ def parse_schema(schema: Schema) -> DataType | list[str] | None:
     )
 
 
-def _from_rows(rows: list[Any], wanted: DataType | list[str] | None, verify: bool) -> tuple[pa.Table, StructType]:
+def _from_rows(
+    rows: list[Any], wanted: DataType | list[str] | None, verify: bool
+) -> tuple[pa.Table, StructType]:
     if isinstance(wanted, DataType) and not isinstance(wanted, StructType):
         rows = [(row,) for row in rows]
         wanted = StructType([StructField("value", wanted)])

@@ -130,9 +130,9 @@ class DataFrame:
             return self.filter(item)
         if isinstance(item, (list, tuple)):
             return self.select(*item)
-        if isinstance(item, int) and not isinstance(item, bool):
-            return Column(self._plan.output[item].ref())
-        wrong_type("item", "Column, float, integer, list or string", item)
+        if not isinstance(item, int) or isinstance(item, bool):
+            wrong_type("item", "Column, float, integer, list or string", item)
+        return Column(self._plan.output[item].ref())
 
     def __getattr__(self, name: str) -> Column:
         if name.startswith("__") or name in ("_plan", "_session"):
@@ -140,7 +140,9 @@ class DataFrame:
         if name in self.columns:
             return Column(analyze.column(self._plan, name, self._settings))
         if name in _ABSENT:
-            raise PySparkNotImplementedError(f"DataFrame.{name} does not exist in Tidemill; {_ABSENT[name]}", "NOT_IMPLEMENTED")
+            raise PySparkNotImplementedError(
+                f"DataFrame.{name} does not exist in Tidemill; {_ABSENT[name]}", "NOT_IMPLEMENTED"
+            )
         near = nearest(name, [*self.columns, *(m for m in dir(type(self)) if m[0] != "_")])
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise PySparkAttributeError(f"Attribute `{name}` is not supported.{hint}", "ATTRIBUTE_NOT_SUPPORTED")
@@ -192,7 +194,9 @@ class DataFrame:
         known = {c.lower() for c in self.columns}
         return self.select(
             *(
-                (self[_quoted(f.name)] if f.name.lower() in known else F.lit(None)).cast(f.dataType).alias(f.name)
+                (self[_quoted(f.name)] if f.name.lower() in known else F.lit(None))
+                .cast(f.dataType)
+                .alias(f.name)
                 for f in schema.fields
             )
         )
@@ -257,7 +261,7 @@ class DataFrame:
         return self._with(analyze.with_watermark(self._plan, eventTime, delayThreshold, self._settings))
 
     def orderBy(self, *cols: Any, **kwargs: Any) -> DataFrame:
-        """The rows in order; ``ascending`` is a flag or one for each column. A stream can be sorted in complete mode."""
+        """The rows in order; ``ascending`` is a flag or one for each column. A stream needs complete mode."""
         orders = self._orders(cols, kwargs.pop("ascending", True))
         if kwargs:
             raise PySparkTypeError(f"orderBy() takes `ascending` by name, not {', '.join(kwargs)}")
@@ -284,10 +288,16 @@ class DataFrame:
     ) -> DataFrame:
         """About a fraction of the rows, each by chance."""
         if isinstance(withReplacement, float) or (fraction is None and withReplacement is not None):
-            withReplacement, fraction, seed = None, withReplacement, seed if fraction is None else int(fraction)
+            withReplacement, fraction, seed = (
+                None,
+                withReplacement,
+                seed if fraction is None else int(fraction),
+            )
         if not isinstance(fraction, (int, float)) or isinstance(fraction, bool):
             wrong_type(
-                "withReplacement (optional), fraction (required) and seed (optional)", "bool, float or int", fraction
+                "withReplacement (optional), fraction (required) and seed (optional)",
+                "bool, float or int",
+                fraction,
             )
         if withReplacement:
             raise PySparkNotImplementedError(
@@ -355,7 +365,9 @@ class DataFrame:
         ``how``: inner (default), left, right, full, left_semi, left_anti, cross.
         """
         expect(other, DataFrame, "other", "DataFrame")
-        given = [on] if isinstance(on, (str, Column)) else list(on) if on is not None else None
+        given: list[Any] | None = (
+            [on] if isinstance(on, (str, Column)) else list(on) if on is not None else None
+        )
         how = "inner" if how is None else how
         expect(how, str, "how", "str")
         key: exp.Expression | list[str] | None = None
@@ -450,19 +462,19 @@ class DataFrame:
     def mapInPandas(
         self, func: Callable[..., Any], schema: StructType | str, barrier: bool = False, profile: Any = None
     ) -> DataFrame:
-        """What ``func`` makes of an iterator of pandas DataFrames, as an iterator of pandas DataFrames of ``schema``."""
+        """``func`` of an iterator of pandas DataFrames; it gives an iterator of pandas DataFrames of ``schema``."""
         return self._mapped(func, "pandas", schema)
 
     def mapInArrow(
         self, func: Callable[..., Any], schema: StructType | str, barrier: bool = False, profile: Any = None
     ) -> DataFrame:
-        """What ``func`` makes of an iterator of Arrow record batches, as an iterator of record batches of ``schema``."""
+        """``func`` of an iterator of Arrow record batches; it gives an iterator of record batches of ``schema``."""
         return self._mapped(func, "arrow", schema)
 
     def _mapped(self, func: Callable[..., Any], kind: Any, schema: StructType | str) -> DataFrame:
         found = parse_schema(schema)
         expect(found, StructType, "schema", "StructType or str")
-        return self._with(analyze.map_batches(self._plan, func, kind, found))  # type: ignore[arg-type]
+        return self._with(analyze.map_batches(self._plan, func, kind, found))
 
     # --- Actions ----------------------------------------------------------------------------------------------------
 
@@ -550,7 +562,8 @@ class DataFrame:
 
         if self.isStreaming:
             raise AnalysisException(
-                "`write` can not be called on streaming Dataset/DataFrame; use `writeStream`.", "CALL_ON_STREAMING_DATASET_UNSUPPORTED"
+                "`write` can not be called on streaming Dataset/DataFrame; use `writeStream`.",
+                "CALL_ON_STREAMING_DATASET_UNSUPPORTED",
             )
         return DataFrameWriter(self)
 
@@ -561,7 +574,8 @@ class DataFrame:
 
         if not self.isStreaming:
             raise AnalysisException(
-                "`writeStream` can be called only on streaming Dataset/DataFrame; use `write`.", "WRITE_STREAM_NOT_ALLOWED"
+                "`writeStream` can be called only on streaming Dataset/DataFrame; use `write`.",
+                "WRITE_STREAM_NOT_ALLOWED",
             )
         return DataStreamWriter(self)
 
@@ -617,7 +631,8 @@ class DataFrame:
     def _ordinal(self, position: int) -> exp.Expression:
         if not 1 <= position <= len(self._plan.output):
             raise PySparkValueError(
-                f"column {position} does not exist; positions count from 1 to {len(self._plan.output)}", "INDEX_OUT_OF_RANGE"
+                f"column {position} does not exist; positions count from 1 to {len(self._plan.output)}",
+                "INDEX_OUT_OF_RANGE",
             )
         return self._plan.output[position - 1].ref()
 
@@ -627,9 +642,12 @@ class DataFrame:
             raise PySparkValueError("At least one cols must be specified.", "CANNOT_BE_EMPTY")
         if not isinstance(ascending, (bool, int, list, tuple)):
             wrong_type("ascending", "Column, int or str", ascending)
-        signs = [(a if _is_ordinal(c) is False or c > 0 else not a) for c, a in zip(flat, _flags(ascending, len(flat)), strict=True)]
+        signs = [
+            (a if _is_ordinal(c) is False or c > 0 else not a)
+            for c, a in zip(flat, _flags(ascending, len(flat)), strict=True)
+        ]
         trees = self._trees(([abs(c) if _is_ordinal(c) else c for c in flat],))
-        made = []
+        made: list[exp.Expression] = []
         for order, up in zip(trees, signs, strict=True):
             if isinstance(order, exp.Ordered):
                 made.append(order)
@@ -662,4 +680,3 @@ def _partition(names: list[str]) -> Any:
 
 def _quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
-

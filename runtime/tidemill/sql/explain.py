@@ -31,7 +31,9 @@ def _line(node: Node) -> str:
 def _detail(node: Node) -> str:
     match node:
         case nodes.Scan():
-            shown = [f"{k}={v}" for k, v in node.options if k.lower() in ("path", "subscribe", "topic", "assign")]
+            shown = [
+                f"{k}={v}" for k, v in node.options if k.lower() in ("path", "subscribe", "topic", "assign")
+            ]
             return f" {node.format}{' ' + ', '.join(shown) if shown else ''} {_attributes(node.output)}"
         case nodes.Project():
             return f" [{', '.join(map(_named, node.items))}]"
@@ -82,6 +84,10 @@ def _named(item: Named) -> str:
 
 def _text(e: exp.Expression) -> str:
     def numbered(node: Any) -> Any:
-        return exp.to_identifier(f"{node.this}#{node.attribute_id}", quoted=False) if isinstance(node, Ref) else node
+        return (
+            exp.to_identifier(f"{node.this}#{node.attribute_id}", quoted=False)
+            if isinstance(node, Ref)
+            else node
+        )
 
     return str(e.transform(numbered).sql(dialect="spark"))

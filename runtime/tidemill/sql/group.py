@@ -34,7 +34,7 @@ class GroupedData:
         self._pivot: tuple[Column, list[Any]] | None = None
 
     def agg(self, *exprs: Column | dict[str, str]) -> DataFrame:
-        """The keys and these aggregates; a dict maps columns to names of aggregates: ``{"price": "max", "*": "count"}``."""
+        """The keys and these aggregates; a dict maps columns to aggregates: ``{"price": "max"}``."""
         if not exprs:
             raise PySparkValueError("agg() needs at least one aggregate.", "CANNOT_BE_EMPTY")
         if len(exprs) == 1 and isinstance(exprs[0], dict):
@@ -71,7 +71,9 @@ class GroupedData:
     def pivot(self, pivot_col: str, values: list[Any] | None = None) -> GroupedData:
         """A column for each of ``values`` of ``pivot_col``, or for each that there is."""
         if self._df.isStreaming:
-            raise AnalysisException("pivot is not supported on streaming DataFrames/Datasets; aggregate with conditions")
+            raise AnalysisException(
+                "pivot is not supported on streaming DataFrames/Datasets; aggregate with conditions"
+            )
         column = Column(by_name(pivot_col)) if isinstance(pivot_col, str) else pivot_col
         if values is None:
             found = self._df.select(column.alias("v")).distinct().orderBy("v").collect()

@@ -53,7 +53,8 @@ def table_of(rows: Sequence[Any], schema: StructType, verify: bool = True) -> pa
     """
     columns = _columns(rows, schema, "", verify)
     arrays = [
-        _array(values, field, field.name, verify) for values, field in zip(columns, schema.fields, strict=True)
+        _array(values, field, field.name, verify)
+        for values, field in zip(columns, schema.fields, strict=True)
     ]
     if not arrays:
         return pa.table({"": pa.nulls(len(rows))}).select([])
@@ -108,12 +109,27 @@ def _array(values: list[Any], field: StructField, where: str, verify: bool) -> p
             return _struct(values, kind, where, verify)
         case ArrayType(element):
             flat = [item for v in values if v is not None for item in v]
-            inner = _array(flat, StructField("element", element, kind.containsNull), f"element in array field {where}", verify)
+            inner = _array(
+                flat,
+                StructField("element", element, kind.containsNull),
+                f"element in array field {where}",
+                verify,
+            )
             return pa.ListArray.from_arrays(_offsets(values), inner, type=to_arrow(kind))
         case MapType(key, value):
             present = [v for v in values if v is not None]
-            keys = _array([k for v in present for k in v], StructField("key", key, False), f"key of map field {where}", verify)
-            items = _array([x for v in present for x in v.values()], StructField("value", value, kind.valueContainsNull), f"value of map field {where}", verify)
+            keys = _array(
+                [k for v in present for k in v],
+                StructField("key", key, False),
+                f"key of map field {where}",
+                verify,
+            )
+            items = _array(
+                [x for v in present for x in v.values()],
+                StructField("value", value, kind.valueContainsNull),
+                f"value of map field {where}",
+                verify,
+            )
             return pa.MapArray.from_arrays(_offsets(values), keys, items, type=to_arrow(kind))
     return _leaves(values, kind, where)
 

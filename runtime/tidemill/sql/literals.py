@@ -92,7 +92,9 @@ def _temporal(value: dt.datetime | dt.date | dt.timedelta) -> exp.Expression:
     span = exp.IntervalSpan(this=exp.Var(this="DAY"), expression=exp.Var(this="SECOND"))
     clock = _clock(value)
     shown = clock.rstrip("0").rstrip(".") if value.microseconds else clock.partition(".")[0]
-    return _called(exp.Interval(this=exp.Literal.string(clock), unit=span), f"INTERVAL '{shown}' DAY TO SECOND")
+    return _called(
+        exp.Interval(this=exp.Literal.string(clock), unit=span), f"INTERVAL '{shown}' DAY TO SECOND"
+    )
 
 
 def _clock(value: dt.timedelta) -> str:
@@ -111,6 +113,6 @@ def _nested(value: Any) -> exp.Expression:
     if hasattr(value, "tolist"):  # a numpy scalar or array
         return literal(value.tolist())
     raise PySparkTypeError(
-        f"A {type(value).__name__} cannot be a literal: {value!r}; pass a number, text, bytes, date, time, list or dict",
+        f"A {type(value).__name__} cannot be a literal: {value!r}; pass a number, text, bytes, time, list or dict",
         "UNSUPPORTED_LITERAL",
     )

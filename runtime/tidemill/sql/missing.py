@@ -109,7 +109,9 @@ def _pairs(to_replace: Any, value: tuple[Any, ...]) -> list[tuple[Any, Any]]:
     if isinstance(to_replace, dict):
         return list(to_replace.items())
     if not value:
-        raise PySparkTypeError("Argument `value` is required when `to_replace` is not a dict.", "ARGUMENT_REQUIRED")
+        raise PySparkTypeError(
+            "Argument `value` is required when `to_replace` is not a dict.", "ARGUMENT_REQUIRED"
+        )
     new = value[0]
     olds = list(to_replace) if isinstance(to_replace, (list, tuple)) else [to_replace]
     news = list(new) if isinstance(new, (list, tuple)) else [new] * len(olds)

@@ -18,7 +18,8 @@ def to_pandas(table: pa.Table, schema: StructType, time_zone: str) -> Any:
         import pandas as pd
     except ImportError:
         raise PySparkRuntimeError(
-            "toPandas() needs pandas; install it with: pip install 'tidemill[pandas]'", "PACKAGE_NOT_INSTALLED"
+            "toPandas() needs pandas; install it with: pip install 'tidemill[pandas]'",
+            "PACKAGE_NOT_INSTALLED",
         ) from None
     columns = [_series(pd, table.column(i), f.dataType, time_zone) for i, f in enumerate(schema.fields)]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=range(table.num_rows))
@@ -32,11 +33,16 @@ def _series(pd: Any, column: pa.ChunkedArray, kind: DataType, time_zone: str) ->
     if isinstance(kind, ArrayType):
         import numpy as np
 
-        made = [None if v is None else np.array(v, dtype=None if v and None not in v else object) for v in python_values(column, kind)]
+        made = [
+            None if v is None else np.array(v, dtype=None if v and None not in v else object)
+            for v in python_values(column, kind)
+        ]
         series = pd.Series([None] * len(made), dtype=object)
         for i, value in enumerate(made):
             series.iat[i] = value
         return series
     if isinstance(kind, TimestampType):
-        column = pc.local_timestamp(column.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", time_zone)))
+        column = pc.local_timestamp(
+            column.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", time_zone))
+        )
     return column.to_pandas()

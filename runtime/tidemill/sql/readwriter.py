@@ -115,7 +115,9 @@ class DataFrameReader(Reader):
     def parquet(self, *paths: str, **options: Any) -> DataFrame:
         return self.load(list(paths), "parquet", **options)
 
-    def text(self, paths: Paths, wholetext: bool = False, lineSep: str | None = None, **options: Any) -> DataFrame:
+    def text(
+        self, paths: Paths, wholetext: bool = False, lineSep: str | None = None, **options: Any
+    ) -> DataFrame:
         """A row for each line, in the column ``value``."""
         return self.load(paths, "text", wholetext=wholetext or None, lineSep=lineSep, **options)
 
@@ -209,7 +211,7 @@ class DataFrameWriter(OptionSetter):
                 "TABLE_OR_VIEW_ALREADY_EXISTS",
             )
         if there and self._mode == "ignore":
-            return
+            return None
         rows = self._df._materialised() if there and self._mode == "overwrite" else self._df
         if there and self._mode == "overwrite":
             catalog.dropTable(name)
@@ -257,7 +259,9 @@ class DataFrameWriter(OptionSetter):
 
 def names_of(cols: tuple[Any, ...] | str | list[str]) -> tuple[str, ...]:
     """Column names given one by one or as one list."""
-    flat = cols[0] if isinstance(cols, tuple) and len(cols) == 1 and isinstance(cols[0], (list, tuple)) else cols
+    flat = (
+        cols[0] if isinstance(cols, tuple) and len(cols) == 1 and isinstance(cols[0], (list, tuple)) else cols
+    )
     flat = (flat,) if isinstance(flat, str) else flat
     for name in flat:
         if not isinstance(name, str):

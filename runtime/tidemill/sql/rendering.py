@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from sqlglot import exp
 
@@ -36,7 +37,7 @@ def _call(e: exp.Expression) -> str:
 
 
 def _column(e: exp.Expression) -> str:
-    return ".".join("*" if isinstance(p, exp.Star) else p.name for p in e.parts)
+    return ".".join("*" if isinstance(p, exp.Star) else p.name for p in cast("exp.Column", e).parts)
 
 
 def _not(e: exp.Expression) -> str:
@@ -46,12 +47,12 @@ def _not(e: exp.Expression) -> str:
     return f"!({render(inner)})"
 
 
-def _cast(e: exp.Expression) -> str:
+def _cast_text(e: exp.Expression) -> str:
     value = e.this
     if e.meta.get("literal"):
         text = value.name if isinstance(value, exp.Literal) else render(value)
-        return f"{text}L" if e.to.this is exp.DataType.Type.BIGINT else text
-    return f"{'TRY_CAST' if isinstance(e, exp.TryCast) else 'CAST'}({render(value)} AS {e.to.sql(dialect='spark')})"
+        return f"{text}L" if e.args["to"].this is exp.DataType.Type.BIGINT else text
+    return f"{'TRY_CAST' if isinstance(e, exp.TryCast) else 'CAST'}({render(value)} AS {e.args['to'].sql(dialect='spark')})"
 
 
 def _case(e: exp.Expression) -> str:
@@ -71,9 +72,7 @@ def _window(e: exp.Expression) -> str:
     parts += [f"ORDER BY {_list(order.expressions)}"] if order else []
     spec = e.args.get("spec")
     if spec:
-        parts.append(
-            f"{spec.args['kind']} BETWEEN {_bound(spec, 'start')} AND {_bound(spec, 'end')}"
-        )
+        parts.append(f"{spec.args['kind']} BETWEEN {_bound(spec, 'start')} AND {_bound(spec, 'end')}")
     return f"{render(e.this)} OVER ({' '.join(parts)})"
 
 
@@ -99,7 +98,9 @@ _SHAPES: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
     exp.Boolean: lambda e: "true" if e.this else "false",
     exp.Null: lambda e: "NULL",
     exp.Star: lambda e: "*",
-    exp.Neg: lambda e: f"-{e.this.name}" if isinstance(e.this, exp.Literal) else f"negative({render(e.this)})",
+    exp.Neg: lambda e: (
+        f"-{e.this.name}" if isinstance(e.this, exp.Literal) else f"negative({render(e.this)})"
+    ),
     exp.Not: _not,
     exp.NEQ: lambda e: f"!(=({render(e.this)}, {render(e.expression)}))",
     exp.BitwiseNot: lambda e: f"~({render(e.this)})",
@@ -109,8 +110,8 @@ _SHAPES: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
     exp.Distinct: lambda e: f"DISTINCT {_list(e.expressions)}",
     exp.Alias: lambda e: f"{render(e.this)} AS {e.alias}",
     exp.Aliases: lambda e: f"{render(e.this)} AS ({', '.join(i.name for i in e.expressions)})",
-    exp.Cast: _cast,
-    exp.TryCast: _cast,
+    exp.Cast: _cast_text,
+    exp.TryCast: _cast_text,
     exp.Case: _case,
     exp.Ordered: _ordered,
     exp.Window: _window,

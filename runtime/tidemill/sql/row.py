@@ -24,9 +24,7 @@ class Row(tuple[Any, ...]):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Row:
         if args and kwargs:
-            raise PySparkValueError(
-                "Can not use both args and kwargs to create Row.", "CANNOT_SET_TOGETHER"
-            )
+            raise PySparkValueError("Can not use both args and kwargs to create Row.", "CANNOT_SET_TOGETHER")
         if not kwargs:
             return tuple.__new__(cls, args)
         row = tuple.__new__(cls, kwargs.values())
@@ -43,7 +41,9 @@ class Row(tuple[Any, ...]):
     def asDict(self, recursive: bool = False) -> dict[str, Any]:
         """The values by name; ``recursive`` also turns the rows inside into dicts."""
         if not hasattr(self, "__fields__"):
-            raise PySparkTypeError("Cannot convert a Row without field names to a dict", "CANNOT_CONVERT_TYPE")
+            raise PySparkTypeError(
+                "Cannot convert a Row without field names to a dict", "CANNOT_CONVERT_TYPE"
+            )
         values = (_plain(v) for v in self) if recursive else iter(self)
         return dict(zip(self.__fields__, values, strict=False))
 

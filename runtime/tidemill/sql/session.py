@@ -53,7 +53,12 @@ class Builder:
         return self.config("spark.master", master)
 
     def config(
-        self, key: str | None = None, value: Any = None, conf: Any = None, *, map: dict[str, Any] | None = None
+        self,
+        key: str | None = None,
+        value: Any = None,
+        conf: Any = None,
+        *,
+        map: dict[str, Any] | None = None,
     ) -> Builder:
         """One setting, or several by ``map``."""
         if conf is not None:
@@ -171,8 +176,7 @@ class SparkSession:
 
     def newSession(self) -> SparkSession:
         """A session with settings, views and functions of its own, on the same engine."""
-        made = SparkSession(Config(self._config.explicit()), dataclasses.replace(self._run_context()))
-        return made
+        return SparkSession(Config(self._config.explicit()), dataclasses.replace(self._run_context()))
 
     def stop(self) -> None:
         """Stop this session's queries, each after the batch that is open, and forget the session."""

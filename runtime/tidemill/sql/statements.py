@@ -70,7 +70,9 @@ class _Arguments:
 
     def __init__(self, args: Any) -> None:
         if args is not None and not isinstance(args, (dict, list, tuple)):
-            raise PySparkTypeError(f"Argument `args` should be dict or list, got {type(args).__name__}.", "INVALID_TYPE")
+            raise PySparkTypeError(
+                f"Argument `args` should be dict or list, got {type(args).__name__}.", "INVALID_TYPE"
+            )
         self.args = args or {}
         self.used = 0
 
@@ -104,7 +106,9 @@ def _filled(text: str, values: dict[str, Any], frames: dict[str, Node]) -> str:
     def piece(match: re.Match[str]) -> str:
         name = match[1]
         if name not in values:
-            raise AnalysisException(f"{{{name}}} has no value{did_you_mean(name, values)}", "UNBOUND_SQL_PARAMETER")
+            raise AnalysisException(
+                f"{{{name}}} has no value{did_you_mean(name, values)}", "UNBOUND_SQL_PARAMETER"
+            )
         value = values[name]
         if isinstance(value, DataFrame):
             table = f"_frame_{next(_names)}"
@@ -162,7 +166,9 @@ def _create(session: SparkSession, e: exp.Create, lookup: Lookup) -> DataFrame:
 
 def _columns(schema: exp.Expression) -> StructType:
     definitions = [d for d in schema.expressions if isinstance(d, exp.ColumnDef)]
-    return StructType(StructField(d.name, parse_type(d.args["kind"].sql(dialect="spark"))) for d in definitions)
+    return StructType(
+        StructField(d.name, parse_type(d.args["kind"].sql(dialect="spark"))) for d in definitions
+    )
 
 
 def _drop(session: SparkSession, e: exp.Drop, lookup: Lookup) -> DataFrame:

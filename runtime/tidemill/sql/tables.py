@@ -40,7 +40,9 @@ class Warehouse:
 
     def path(self, name: str) -> Path:
         if not name or name.startswith(".") or "/" in name or os.sep in name:
-            raise AnalysisException(f"{name!r} is no table name; use letters, digits and _", "INVALID_TABLE_NAME")
+            raise AnalysisException(
+                f"{name!r} is no table name; use letters, digits and _", "INVALID_TABLE_NAME"
+            )
         return self.root / name.lower()
 
     def find(self, name: str) -> TableNote | None:

@@ -30,7 +30,8 @@ class UDFRegistration:
         if isinstance(f, UserDefinedFunction):
             if returnType is not None:
                 raise PySparkTypeError(
-                    "Cannot specify return type for an existing user-defined function.", "CANNOT_SPECIFY_RETURN_TYPE_FOR_UDF"
+                    "Cannot specify return type for an existing user-defined function.",
+                    "CANNOT_SPECIFY_RETURN_TYPE_FOR_UDF",
                 )
             made = f.named(name)
         else:

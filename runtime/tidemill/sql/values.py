@@ -30,7 +30,9 @@ def python_values(column: pa.Array | pa.ChunkedArray, kind: DataType) -> list[An
             return _structs(column, kind)
         case MapType(key, value):
             keys, items = python_values(column.keys, key), python_values(column.items, value)
-            return [None if at is None else dict(zip(keys[at], items[at], strict=True)) for at in _slices(column)]
+            return [
+                None if at is None else dict(zip(keys[at], items[at], strict=True)) for at in _slices(column)
+            ]
         case ArrayType(element):
             flat = python_values(column.values, element)
             return [None if at is None else flat[at] for at in _slices(column)]
@@ -43,7 +45,9 @@ def _structs(column: pa.StructArray, kind: StructType) -> list[Any]:
     # flatten() and not field(): it applies the offset of a sliced array.
     parts = [python_values(p, f.dataType) for p, f in zip(column.flatten(), kind.fields, strict=True)]
     names = kind.names
-    made = [Row.named(names, values) for values in zip(*parts, strict=True)] if parts else [Row()] * len(column)
+    made = (
+        [Row.named(names, values) for values in zip(*parts, strict=True)] if parts else [Row()] * len(column)
+    )
     if not column.null_count:
         return made
     return [row if there else None for row, there in zip(made, column.is_valid().to_pylist(), strict=True)]

@@ -40,7 +40,11 @@ class WindowSpec:
         """``function OVER (...)``."""
         order = exp.Order(expressions=[o.copy() for o in self._orders]) if self._orders else None
         return exp.Window(
-            this=function, partition_by=[k.copy() for k in self._keys], order=order, spec=self._spec(), over="OVER"
+            this=function,
+            partition_by=[k.copy() for k in self._keys],
+            order=order,
+            spec=self._spec(),
+            over="OVER",
         )
 
     def _spec(self) -> exp.WindowSpec | None:

@@ -1,10 +1,10 @@
 """For tests of streaming programs: streams that the test fills, and comparisons that say what differs.
 
-    clicks = MemoryStream(spark, "user STRING, at TIMESTAMP")
-    query = count_by_user(clicks.toDF()).writeStream.format("memory").queryName("out").outputMode("update").start()
-    clicks.add([("ada", datetime(2024, 1, 1))])
-    query.processAllAvailable()
-    assertDataFrameEqual(spark.table("out"), [("ada", 1)])
+clicks = MemoryStream(spark, "user STRING, at TIMESTAMP")
+query = count_by_user(clicks.toDF()).writeStream.format("memory").queryName("out").outputMode("update").start()
+clicks.add([("ada", datetime(2024, 1, 1))])
+query.processAllAvailable()
+assertDataFrameEqual(spark.table("out"), [("ada", 1)])
 """
 
 from tidemill.testing.comparison import assertDataFrameEqual, assertSchemaEqual

@@ -57,7 +57,9 @@ def assertSchemaEqual(actual: StructType, expected: StructType, ignoreNullable: 
     """Raise `PySparkAssertionError` unless the schemas are equal, nullability aside unless asked for."""
     for name, given in (("actual", actual), ("expected", expected)):
         if not isinstance(given, StructType):
-            raise PySparkTypeError(f"`{name}` should be StructType, got {type(given).__name__}.", "UNSUPPORTED_DATA_TYPE")
+            raise PySparkTypeError(
+                f"`{name}` should be StructType, got {type(given).__name__}.", "UNSUPPORTED_DATA_TYPE"
+            )
     a, e = (_bare(s) if ignoreNullable else s for s in (actual, expected))
     if a != e:
         raise PySparkAssertionError(
@@ -84,7 +86,8 @@ def _rows(given: Any, name: str) -> list[Any]:
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)):
         return list(given)
     raise PySparkTypeError(
-        f"`{name}` should be a DataFrame or a list of rows, got {type(given).__name__}.", "INVALID_TYPE_DF_EQUALITY_ARG"
+        f"`{name}` should be a DataFrame or a list of rows, got {type(given).__name__}.",
+        "INVALID_TYPE_DF_EQUALITY_ARG",
     )
 
 
@@ -93,7 +96,9 @@ def _filled(rows: list[Any], size: int) -> list[Any]:
 
 
 def _order(row: Any) -> str:
-    return repr([f"{v:.6g}" if isinstance(v, float) else v for v in row] if isinstance(row, (tuple, list)) else row)
+    return repr(
+        [f"{v:.6g}" if isinstance(v, float) else v for v in row] if isinstance(row, (tuple, list)) else row
+    )
 
 
 def _equal(a: Any, e: Any, rtol: float, atol: float) -> bool:

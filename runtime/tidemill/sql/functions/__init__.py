@@ -33,7 +33,7 @@ from tidemill.sql.functions.userdefined import *  # noqa: F403
 
 _MODULES = (core, maths, text, times, nested, aggregates, ranking, formats, hashing, userdefined)
 
-__all__ = sorted({name for module in _MODULES for name in module.__all__})  # noqa: PLE0605
+__all__ = sorted({name for module in _MODULES for name in module.__all__})
 
 
 def __getattr__(name: str) -> Any:

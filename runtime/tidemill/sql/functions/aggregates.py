@@ -23,7 +23,9 @@ def approxCountDistinct(col: ColumnOrName, rsd: float | None = None) -> Column:
     return call("approx_count_distinct", col, optional(rsd))
 
 
-def approx_percentile(col: ColumnOrName, percentage: Column | float | Sequence[float], accuracy: Column | int = 10000) -> Column:
+def approx_percentile(
+    col: ColumnOrName, percentage: Column | float | Sequence[float], accuracy: Column | int = 10000
+) -> Column:
     """About the value at a percentage from 0 to 1, or the values at several."""
     return call("approx_percentile", col, lit(percentage), lit(accuracy))
 
@@ -205,7 +207,9 @@ def percentile(
     return call("percentile", col, lit(percentage), lit(frequency))
 
 
-def percentile_approx(col: ColumnOrName, percentage: Column | float | Sequence[float], accuracy: Column | int = 10000) -> Column:
+def percentile_approx(
+    col: ColumnOrName, percentage: Column | float | Sequence[float], accuracy: Column | int = 10000
+) -> Column:
     """About the value at a percentage from 0 to 1, or the values at several."""
     return call("percentile_approx", col, lit(percentage), lit(accuracy))
 
@@ -340,4 +344,71 @@ def variance(col: ColumnOrName) -> Column:
     return call("variance", col)
 
 
-__all__ = ["any_value", "approxCountDistinct", "approx_count_distinct", "approx_percentile", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "collect_list", "collect_set", "corr", "count", "countDistinct", "count_distinct", "count_if", "covar_pop", "covar_samp", "every", "first", "first_value", "grouping", "grouping_id", "histogram_numeric", "kurtosis", "last", "last_value", "listagg", "listagg_distinct", "max", "max_by", "mean", "median", "min", "min_by", "mode", "percentile", "percentile_approx", "product", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "skewness", "some", "std", "stddev", "stddev_pop", "stddev_samp", "string_agg", "string_agg_distinct", "sum", "sumDistinct", "sum_distinct", "try_avg", "try_sum", "var_pop", "var_samp", "variance"]
+__all__ = [
+    "any_value",
+    "approxCountDistinct",
+    "approx_count_distinct",
+    "approx_percentile",
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "collect_list",
+    "collect_set",
+    "corr",
+    "count",
+    "countDistinct",
+    "count_distinct",
+    "count_if",
+    "covar_pop",
+    "covar_samp",
+    "every",
+    "first",
+    "first_value",
+    "grouping",
+    "grouping_id",
+    "histogram_numeric",
+    "kurtosis",
+    "last",
+    "last_value",
+    "listagg",
+    "listagg_distinct",
+    "max",
+    "max_by",
+    "mean",
+    "median",
+    "min",
+    "min_by",
+    "mode",
+    "percentile",
+    "percentile_approx",
+    "product",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "skewness",
+    "some",
+    "std",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "string_agg",
+    "string_agg_distinct",
+    "sum",
+    "sumDistinct",
+    "sum_distinct",
+    "try_avg",
+    "try_sum",
+    "var_pop",
+    "var_samp",
+    "variance",
+]

@@ -90,16 +90,18 @@ def schema_text(schema: DataType | Column | str) -> Column:
         return lit(parse_ddl(schema).toDDL() if schema.lstrip().startswith("{") else schema)
     if isinstance(schema, StructType):
         return lit(schema.toDDL())
-    if isinstance(schema, DataType):
-        return lit(ddl(schema))
-    wrong_type("schema", "Column, DataType or str", schema)
+    if not isinstance(schema, DataType):
+        wrong_type("schema", "Column, DataType or str", schema)
+    return lit(ddl(schema))
 
 
-def option_map(options: Mapping[str, str] | None) -> Column | None:
+def option_map(options: Mapping[str, Any] | None) -> Column | None:
     """Options as a map literal, or nothing."""
     if not options:
         return None
     if not isinstance(options, Mapping):
-        raise PySparkTypeError(f"Argument `options` should be dict, got {type(options).__name__}.", "NOT_DICT")
+        raise PySparkTypeError(
+            f"Argument `options` should be dict, got {type(options).__name__}.", "NOT_DICT"
+        )
     texts = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in options.items()}
     return Column(literals.literal(texts))

@@ -63,4 +63,15 @@ def to_json(col: ColumnOrName, options: Mapping[str, str] | None = None) -> Colu
     return call("to_json", col, option_map(options))
 
 
-__all__ = ["from_csv", "from_json", "get_json_object", "json_array_length", "json_object_keys", "json_tuple", "schema_of_csv", "schema_of_json", "to_csv", "to_json"]
+__all__ = [
+    "from_csv",
+    "from_json",
+    "get_json_object",
+    "json_array_length",
+    "json_object_keys",
+    "json_tuple",
+    "schema_of_csv",
+    "schema_of_json",
+    "to_csv",
+    "to_json",
+]

@@ -6,12 +6,25 @@ from tidemill.sql.column import Column, ColumnOrName
 from tidemill.sql.functions.building import call, lit, optional
 
 
-def aes_decrypt(input: ColumnOrName, key: ColumnOrName, mode: ColumnOrName | None = None, padding: ColumnOrName | None = None, aad: ColumnOrName | None = None) -> Column:
+def aes_decrypt(
+    input: ColumnOrName,
+    key: ColumnOrName,
+    mode: ColumnOrName | None = None,
+    padding: ColumnOrName | None = None,
+    aad: ColumnOrName | None = None,
+) -> Column:
     """The plain bytes of AES-encrypted ones."""
     return call("aes_decrypt", input, key, mode, padding, aad)
 
 
-def aes_encrypt(input: ColumnOrName, key: ColumnOrName, mode: ColumnOrName | None = None, padding: ColumnOrName | None = None, iv: ColumnOrName | None = None, aad: ColumnOrName | None = None) -> Column:
+def aes_encrypt(
+    input: ColumnOrName,
+    key: ColumnOrName,
+    mode: ColumnOrName | None = None,
+    padding: ColumnOrName | None = None,
+    iv: ColumnOrName | None = None,
+    aad: ColumnOrName | None = None,
+) -> Column:
     """The bytes encrypted by AES."""
     return call("aes_encrypt", input, key, mode, padding, iv, aad)
 
@@ -201,4 +214,44 @@ def zeroifnull(col: ColumnOrName) -> Column:
     return call("zeroifnull", col)
 
 
-__all__ = ["aes_decrypt", "aes_encrypt", "assert_true", "coalesce", "crc32", "current_catalog", "current_database", "current_schema", "current_user", "equal_null", "hash", "ifnull", "input_file_name", "isnan", "isnotnull", "isnull", "md5", "monotonically_increasing_id", "nanvl", "nullif", "nullifzero", "nvl", "nvl2", "raise_error", "rand", "randn", "random", "session_user", "sha", "sha1", "sha2", "spark_partition_id", "typeof", "uniform", "user", "uuid", "version", "xxhash64", "zeroifnull"]
+__all__ = [
+    "aes_decrypt",
+    "aes_encrypt",
+    "assert_true",
+    "coalesce",
+    "crc32",
+    "current_catalog",
+    "current_database",
+    "current_schema",
+    "current_user",
+    "equal_null",
+    "hash",
+    "ifnull",
+    "input_file_name",
+    "isnan",
+    "isnotnull",
+    "isnull",
+    "md5",
+    "monotonically_increasing_id",
+    "nanvl",
+    "nullif",
+    "nullifzero",
+    "nvl",
+    "nvl2",
+    "raise_error",
+    "rand",
+    "randn",
+    "random",
+    "session_user",
+    "sha",
+    "sha1",
+    "sha2",
+    "spark_partition_id",
+    "typeof",
+    "uniform",
+    "user",
+    "uuid",
+    "version",
+    "xxhash64",
+    "zeroifnull",
+]

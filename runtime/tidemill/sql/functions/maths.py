@@ -66,8 +66,6 @@ def getbit(col: ColumnOrName, pos: ColumnOrName) -> Column:
     return call("getbit", col, pos)
 
 
-
-
 def bround(col: ColumnOrName, scale: Column | int | None = None) -> Column:
     """Rounded half to even at ``scale`` decimals, 0 by default."""
     return call("bround", col, optional(scale))
@@ -343,9 +341,80 @@ def unhex(col: ColumnOrName) -> Column:
     return call("unhex", col)
 
 
-def width_bucket(v: ColumnOrName, min: ColumnOrName, max: ColumnOrName, numBucket: ColumnOrName | int) -> Column:
+def width_bucket(
+    v: ColumnOrName, min: ColumnOrName, max: ColumnOrName, numBucket: ColumnOrName | int
+) -> Column:
     """The number of the bucket that ``v`` falls into, of ``numBucket`` equal ones between ``min`` and ``max``."""
     return call("width_bucket", v, min, max, value(numBucket))
 
 
-__all__ = ["abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "bin", "bit_count", "bit_get", "bround", "cbrt", "ceil", "ceiling", "conv", "cos", "cosh", "cot", "csc", "degrees", "e", "exp", "expm1", "factorial", "floor", "getbit", "greatest", "hex", "hypot", "least", "ln", "log10", "log1p", "log2", "negate", "negative", "pi", "pmod", "positive", "pow", "power", "radians", "rint", "round", "sec", "shiftLeft", "shiftRight", "shiftRightUnsigned", "shiftleft", "shiftright", "shiftrightunsigned", "sign", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "toDegrees", "toRadians", "try_add", "try_divide", "try_mod", "try_multiply", "try_subtract", "unhex", "width_bucket"]
+__all__ = [
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bin",
+    "bit_count",
+    "bit_get",
+    "bround",
+    "cbrt",
+    "ceil",
+    "ceiling",
+    "conv",
+    "cos",
+    "cosh",
+    "cot",
+    "csc",
+    "degrees",
+    "e",
+    "exp",
+    "expm1",
+    "factorial",
+    "floor",
+    "getbit",
+    "greatest",
+    "hex",
+    "hypot",
+    "least",
+    "ln",
+    "log1p",
+    "log2",
+    "log10",
+    "negate",
+    "negative",
+    "pi",
+    "pmod",
+    "positive",
+    "pow",
+    "power",
+    "radians",
+    "rint",
+    "round",
+    "sec",
+    "shiftLeft",
+    "shiftRight",
+    "shiftRightUnsigned",
+    "shiftleft",
+    "shiftright",
+    "shiftrightunsigned",
+    "sign",
+    "signum",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+    "toDegrees",
+    "toRadians",
+    "try_add",
+    "try_divide",
+    "try_mod",
+    "try_multiply",
+    "try_subtract",
+    "unhex",
+    "width_bucket",
+]

@@ -224,7 +224,9 @@ def map_values(col: ColumnOrName) -> Column:
     return call("map_values", col)
 
 
-def map_zip_with(col1: ColumnOrName, col2: ColumnOrName, f: Callable[[Column, Column, Column], Column]) -> Column:
+def map_zip_with(
+    col1: ColumnOrName, col2: ColumnOrName, f: Callable[[Column, Column, Column], Column]
+) -> Column:
     """Two maps as one, the values made by ``f`` of key and both values."""
     return call("map_zip_with", col1, col2, function(f))
 
@@ -279,7 +281,9 @@ def stack(*cols: ColumnOrName) -> Column:
     return call("stack", *cols)
 
 
-def str_to_map(text: ColumnOrName, pairDelim: ColumnOrName | None = None, keyValueDelim: ColumnOrName | None = None) -> Column:
+def str_to_map(
+    text: ColumnOrName, pairDelim: ColumnOrName | None = None, keyValueDelim: ColumnOrName | None = None
+) -> Column:
     """A map from text such as ``a:1,b:2``; delimiters are regular expressions."""
     return call("str_to_map", text, pairDelim, keyValueDelim)
 
@@ -289,7 +293,9 @@ def struct(*cols: ColumnOrName | Sequence[ColumnOrName]) -> Column:
     return call("struct", *flat(cols))
 
 
-def transform(col: ColumnOrName, f: Callable[[Column], Column] | Callable[[Column, Column], Column]) -> Column:
+def transform(
+    col: ColumnOrName, f: Callable[[Column], Column] | Callable[[Column, Column], Column]
+) -> Column:
     """The array of ``f`` of each element; it may take the element's position too."""
     return call("transform", col, function(f))
 
@@ -309,4 +315,63 @@ def zip_with(left: ColumnOrName, right: ColumnOrName, f: Callable[[Column, Colum
     return call("zip_with", left, right, function(f))
 
 
-__all__ = ["aggregate", "array", "array_append", "array_compact", "array_contains", "array_distinct", "array_except", "array_insert", "array_intersect", "array_join", "array_max", "array_min", "array_position", "array_prepend", "array_remove", "array_repeat", "array_size", "array_sort", "array_union", "arrays_overlap", "arrays_zip", "cardinality", "create_map", "element_at", "exists", "explode", "explode_outer", "filter", "flatten", "forall", "get", "inline", "inline_outer", "map_concat", "map_contains_key", "map_entries", "map_filter", "map_from_arrays", "map_from_entries", "map_keys", "map_values", "map_zip_with", "named_struct", "posexplode", "posexplode_outer", "reduce", "sequence", "size", "slice", "sort_array", "stack", "str_to_map", "struct", "transform", "transform_keys", "transform_values", "try_element_at", "zip_with"]
+__all__ = [
+    "aggregate",
+    "array",
+    "array_append",
+    "array_compact",
+    "array_contains",
+    "array_distinct",
+    "array_except",
+    "array_insert",
+    "array_intersect",
+    "array_join",
+    "array_max",
+    "array_min",
+    "array_position",
+    "array_prepend",
+    "array_remove",
+    "array_repeat",
+    "array_size",
+    "array_sort",
+    "array_union",
+    "arrays_overlap",
+    "arrays_zip",
+    "cardinality",
+    "create_map",
+    "element_at",
+    "exists",
+    "explode",
+    "explode_outer",
+    "filter",
+    "flatten",
+    "forall",
+    "get",
+    "inline",
+    "inline_outer",
+    "map_concat",
+    "map_contains_key",
+    "map_entries",
+    "map_filter",
+    "map_from_arrays",
+    "map_from_entries",
+    "map_keys",
+    "map_values",
+    "map_zip_with",
+    "named_struct",
+    "posexplode",
+    "posexplode_outer",
+    "reduce",
+    "sequence",
+    "size",
+    "slice",
+    "sort_array",
+    "stack",
+    "str_to_map",
+    "struct",
+    "transform",
+    "transform_keys",
+    "transform_values",
+    "try_element_at",
+    "zip_with",
+]

@@ -101,7 +101,12 @@ def initcap(col: ColumnOrName) -> Column:
     return call("initcap", col)
 
 
-def instr(str: ColumnOrName, substr: Column | str, start: Column | int | None = None, occurrence: Column | int | None = None) -> Column:
+def instr(
+    str: ColumnOrName,
+    substr: Column | str,
+    start: Column | int | None = None,
+    occurrence: Column | int | None = None,
+) -> Column:
     """The 1-based position of ``substr``; 0 if it is not there."""
     return call("instr", str, lit(substr), optional(start), optional(occurrence))
 
@@ -156,7 +161,13 @@ def make_valid_utf8(str: ColumnOrName) -> Column:
     return call("make_valid_utf8", str)
 
 
-def mask(col: ColumnOrName, upperChar: ColumnOrName | None = None, lowerChar: ColumnOrName | None = None, digitChar: ColumnOrName | None = None, otherChar: ColumnOrName | None = None) -> Column:
+def mask(
+    col: ColumnOrName,
+    upperChar: ColumnOrName | None = None,
+    lowerChar: ColumnOrName | None = None,
+    digitChar: ColumnOrName | None = None,
+    otherChar: ColumnOrName | None = None,
+) -> Column:
     """The text with letters and digits masked, to show its shape and not its content."""
     return call("mask", col, upperChar, lowerChar, digitChar, otherChar)
 
@@ -166,7 +177,9 @@ def octet_length(col: ColumnOrName) -> Column:
     return call("octet_length", col)
 
 
-def overlay(src: ColumnOrName, replace: ColumnOrName, pos: ColumnOrName | int, len: ColumnOrName | int = -1) -> Column:
+def overlay(
+    src: ColumnOrName, replace: ColumnOrName, pos: ColumnOrName | int, len: ColumnOrName | int = -1
+) -> Column:
     """``src`` with ``len`` characters from ``pos`` replaced; as many as ``replace`` has by default."""
     return call("overlay", src, replace, value(pos), value(len))
 
@@ -216,7 +229,12 @@ def regexp_like(str: ColumnOrName, regexp: ColumnOrName) -> Column:
     return call("regexp_like", str, regexp)
 
 
-def regexp_replace(string: ColumnOrName, pattern: str | Column, replacement: str | Column, position: Column | int | None = None) -> Column:
+def regexp_replace(
+    string: ColumnOrName,
+    pattern: str | Column,
+    replacement: str | Column,
+    position: Column | int | None = None,
+) -> Column:
     """Text with every match replaced; ``$1`` stands for a group."""
     return call("regexp_replace", string, lit(pattern), lit(replacement), optional(position))
 
@@ -261,7 +279,9 @@ def rtrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     return call("rtrim", col, trim)
 
 
-def sentences(string: ColumnOrName, language: ColumnOrName | None = None, country: ColumnOrName | None = None) -> Column:
+def sentences(
+    string: ColumnOrName, language: ColumnOrName | None = None, country: ColumnOrName | None = None
+) -> Column:
     """Text as an array of sentences, each an array of words."""
     return call("sentences", string, language, country)
 
@@ -401,4 +421,84 @@ def ilike(str: ColumnOrName, pattern: ColumnOrName, escapeChar: Column | None = 
     return call("ilike", str, pattern, escapeChar)
 
 
-__all__ = ["ascii", "base64", "bit_length", "btrim", "char", "char_length", "character_length", "chr", "concat", "concat_ws", "contains", "decode", "elt", "encode", "endswith", "find_in_set", "format_number", "format_string", "ilike", "initcap", "instr", "is_valid_utf8", "lcase", "left", "length", "levenshtein", "like", "locate", "lower", "lpad", "ltrim", "make_valid_utf8", "mask", "octet_length", "overlay", "parse_url", "position", "printf", "quote", "regexp", "regexp_count", "regexp_extract", "regexp_extract_all", "regexp_instr", "regexp_like", "regexp_replace", "regexp_substr", "repeat", "replace", "reverse", "right", "rlike", "rpad", "rtrim", "sentences", "soundex", "split", "split_part", "startswith", "substr", "substring", "substring_index", "to_binary", "to_char", "to_number", "to_varchar", "translate", "trim", "try_parse_url", "try_to_binary", "try_to_number", "try_url_decode", "try_validate_utf8", "ucase", "unbase64", "upper", "url_decode", "url_encode", "validate_utf8"]
+__all__ = [
+    "ascii",
+    "base64",
+    "bit_length",
+    "btrim",
+    "char",
+    "char_length",
+    "character_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "contains",
+    "decode",
+    "elt",
+    "encode",
+    "endswith",
+    "find_in_set",
+    "format_number",
+    "format_string",
+    "ilike",
+    "initcap",
+    "instr",
+    "is_valid_utf8",
+    "lcase",
+    "left",
+    "length",
+    "levenshtein",
+    "like",
+    "locate",
+    "lower",
+    "lpad",
+    "ltrim",
+    "make_valid_utf8",
+    "mask",
+    "octet_length",
+    "overlay",
+    "parse_url",
+    "position",
+    "printf",
+    "quote",
+    "regexp",
+    "regexp_count",
+    "regexp_extract",
+    "regexp_extract_all",
+    "regexp_instr",
+    "regexp_like",
+    "regexp_replace",
+    "regexp_substr",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "rlike",
+    "rpad",
+    "rtrim",
+    "sentences",
+    "soundex",
+    "split",
+    "split_part",
+    "startswith",
+    "substr",
+    "substring",
+    "substring_index",
+    "to_binary",
+    "to_char",
+    "to_number",
+    "to_varchar",
+    "translate",
+    "trim",
+    "try_parse_url",
+    "try_to_binary",
+    "try_to_number",
+    "try_url_decode",
+    "try_validate_utf8",
+    "ucase",
+    "unbase64",
+    "upper",
+    "url_decode",
+    "url_encode",
+    "validate_utf8",
+]

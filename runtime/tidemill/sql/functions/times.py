@@ -147,12 +147,25 @@ def make_date(year: ColumnOrName, month: ColumnOrName, day: ColumnOrName) -> Col
     return call("make_date", year, month, day)
 
 
-def make_dt_interval(days: ColumnOrName | None = None, hours: ColumnOrName | None = None, mins: ColumnOrName | None = None, secs: ColumnOrName | None = None) -> Column:
+def make_dt_interval(
+    days: ColumnOrName | None = None,
+    hours: ColumnOrName | None = None,
+    mins: ColumnOrName | None = None,
+    secs: ColumnOrName | None = None,
+) -> Column:
     """A duration from days, hours, minutes and seconds."""
     return call("make_dt_interval", days, hours, mins, secs)
 
 
-def make_interval(years: ColumnOrName | None = None, months: ColumnOrName | None = None, weeks: ColumnOrName | None = None, days: ColumnOrName | None = None, hours: ColumnOrName | None = None, mins: ColumnOrName | None = None, secs: ColumnOrName | None = None) -> Column:
+def make_interval(
+    years: ColumnOrName | None = None,
+    months: ColumnOrName | None = None,
+    weeks: ColumnOrName | None = None,
+    days: ColumnOrName | None = None,
+    hours: ColumnOrName | None = None,
+    mins: ColumnOrName | None = None,
+    secs: ColumnOrName | None = None,
+) -> Column:
     """An interval from its parts."""
     return call("make_interval", years, months, weeks, days, hours, mins, secs)
 
@@ -173,7 +186,15 @@ def make_timestamp(
     return call("make_timestamp", years, months, days, hours, mins, secs, timezone)
 
 
-def make_timestamp_ltz(years: ColumnOrName, months: ColumnOrName, days: ColumnOrName, hours: ColumnOrName, mins: ColumnOrName, secs: ColumnOrName, timezone: ColumnOrName | None = None) -> Column:
+def make_timestamp_ltz(
+    years: ColumnOrName,
+    months: ColumnOrName,
+    days: ColumnOrName,
+    hours: ColumnOrName,
+    mins: ColumnOrName,
+    secs: ColumnOrName,
+    timezone: ColumnOrName | None = None,
+) -> Column:
     """An instant from its parts, in ``timezone`` or the session's."""
     return call("make_timestamp_ltz", years, months, days, hours, mins, secs, timezone)
 
@@ -298,7 +319,15 @@ def trunc(date: ColumnOrName, format: str) -> Column:
     return call("trunc", date, lit(format))
 
 
-def try_make_interval(years: ColumnOrName | None = None, months: ColumnOrName | None = None, weeks: ColumnOrName | None = None, days: ColumnOrName | None = None, hours: ColumnOrName | None = None, mins: ColumnOrName | None = None, secs: ColumnOrName | None = None) -> Column:
+def try_make_interval(
+    years: ColumnOrName | None = None,
+    months: ColumnOrName | None = None,
+    weeks: ColumnOrName | None = None,
+    days: ColumnOrName | None = None,
+    hours: ColumnOrName | None = None,
+    mins: ColumnOrName | None = None,
+    secs: ColumnOrName | None = None,
+) -> Column:
     """An interval from its parts, or null where they do not fit."""
     return call("try_make_interval", years, months, weeks, days, hours, mins, secs)
 
@@ -319,7 +348,15 @@ def try_make_timestamp(
     return call("try_make_timestamp", years, months, days, hours, mins, secs, timezone)
 
 
-def try_make_timestamp_ltz(years: ColumnOrName, months: ColumnOrName, days: ColumnOrName, hours: ColumnOrName, mins: ColumnOrName, secs: ColumnOrName, timezone: ColumnOrName | None = None) -> Column:
+def try_make_timestamp_ltz(
+    years: ColumnOrName,
+    months: ColumnOrName,
+    days: ColumnOrName,
+    hours: ColumnOrName,
+    mins: ColumnOrName,
+    secs: ColumnOrName,
+    timezone: ColumnOrName | None = None,
+) -> Column:
     """An instant from its parts, or null where they are no time."""
     return call("try_make_timestamp_ltz", years, months, days, hours, mins, secs, timezone)
 
@@ -397,4 +434,73 @@ def year(col: ColumnOrName) -> Column:
     return call("year", col)
 
 
-__all__ = ["add_months", "convert_timezone", "curdate", "current_date", "current_timestamp", "current_timezone", "date_add", "date_diff", "date_format", "date_from_unix_date", "date_part", "date_sub", "date_trunc", "dateadd", "datediff", "datepart", "day", "dayname", "dayofmonth", "dayofweek", "dayofyear", "extract", "from_unixtime", "from_utc_timestamp", "hour", "last_day", "localtimestamp", "make_date", "make_dt_interval", "make_interval", "make_timestamp", "make_timestamp_ltz", "make_timestamp_ntz", "make_ym_interval", "minute", "month", "monthname", "months_between", "next_day", "now", "quarter", "second", "timestamp_add", "timestamp_diff", "timestamp_micros", "timestamp_millis", "timestamp_seconds", "to_date", "to_timestamp", "to_timestamp_ltz", "to_timestamp_ntz", "to_unix_timestamp", "to_utc_timestamp", "trunc", "try_make_interval", "try_make_timestamp", "try_make_timestamp_ltz", "try_make_timestamp_ntz", "try_to_date", "try_to_timestamp", "unix_date", "unix_micros", "unix_millis", "unix_seconds", "unix_timestamp", "weekday", "weekofyear", "year"]
+__all__ = [
+    "add_months",
+    "convert_timezone",
+    "curdate",
+    "current_date",
+    "current_timestamp",
+    "current_timezone",
+    "date_add",
+    "date_diff",
+    "date_format",
+    "date_from_unix_date",
+    "date_part",
+    "date_sub",
+    "date_trunc",
+    "dateadd",
+    "datediff",
+    "datepart",
+    "day",
+    "dayname",
+    "dayofmonth",
+    "dayofweek",
+    "dayofyear",
+    "extract",
+    "from_unixtime",
+    "from_utc_timestamp",
+    "hour",
+    "last_day",
+    "localtimestamp",
+    "make_date",
+    "make_dt_interval",
+    "make_interval",
+    "make_timestamp",
+    "make_timestamp_ltz",
+    "make_timestamp_ntz",
+    "make_ym_interval",
+    "minute",
+    "month",
+    "monthname",
+    "months_between",
+    "next_day",
+    "now",
+    "quarter",
+    "second",
+    "timestamp_add",
+    "timestamp_diff",
+    "timestamp_micros",
+    "timestamp_millis",
+    "timestamp_seconds",
+    "to_date",
+    "to_timestamp",
+    "to_timestamp_ltz",
+    "to_timestamp_ntz",
+    "to_unix_timestamp",
+    "to_utc_timestamp",
+    "trunc",
+    "try_make_interval",
+    "try_make_timestamp",
+    "try_make_timestamp_ltz",
+    "try_make_timestamp_ntz",
+    "try_to_date",
+    "try_to_timestamp",
+    "unix_date",
+    "unix_micros",
+    "unix_millis",
+    "unix_seconds",
+    "unix_timestamp",
+    "weekday",
+    "weekofyear",
+    "year",
+]

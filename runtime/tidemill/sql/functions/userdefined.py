@@ -16,7 +16,7 @@ from tidemill.sql.column import Column, ColumnOrName, named_tree
 from tidemill.types import DataType, StringType, parse_ddl, parse_type
 
 if TYPE_CHECKING:
-    from tidemill.plan.expressions import UserFunction
+    from tidemill.kernel.udf import UdfKind, UserFunction
 
 
 def return_type(kind: DataType | str) -> DataType:
@@ -38,7 +38,7 @@ class UserDefinedFunction:
         self,
         func: Callable[..., Any],
         returnType: DataType | str = StringType(),
-        kind: str = "python",
+        kind: UdfKind = "python",
         name: str | None = None,
         deterministic: bool = True,
     ) -> None:
@@ -47,7 +47,7 @@ class UserDefinedFunction:
         self.func = func
         self.returnType = return_type(returnType)
         self.kind = kind
-        self._name = name or getattr(func, "__name__", type(func).__name__)
+        self._name: str = name or str(getattr(func, "__name__", type(func).__name__))
         self.deterministic = deterministic
         functools.update_wrapper(self, func, updated=())
 
@@ -132,7 +132,9 @@ def _vectorised(f: Any, returnType: Any, kind: str, functionType: Any) -> Any:
     shape = "aggregate" if functionType in _GROUPED_AGG else _shape(f)
     if shape == "aggregate":
         if kind == "arrow":
-            raise PySparkValueError("an arrow_udf cannot be an aggregate; write it as a pandas_udf", "NOT_IMPLEMENTED")
+            raise PySparkValueError(
+                "an arrow_udf cannot be an aggregate; write it as a pandas_udf", "NOT_IMPLEMENTED"
+            )
         return UserDefinedFunction(f, returnType, "pandas_agg")
     return UserDefinedFunction(_each(f) if shape == "iterator" else f, returnType, kind)
 
@@ -150,7 +152,9 @@ def _shape(f: Callable[..., Any]) -> str:
         return "iterator"
     if text.split("[")[0].endswith("Iterator"):
         return "iterator"
-    return "batch" if text.rsplit(".", 1)[-1].split("[")[0] in ("Series", "DataFrame", "Array") else "aggregate"
+    return (
+        "batch" if text.rsplit(".", 1)[-1].split("[")[0] in ("Series", "DataFrame", "Array") else "aggregate"
+    )
 
 
 def _each(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ class Report(dict[str, Any]):
 
 
 class StateOperatorProgress(Report):
-    """One stateful operator: operatorName, numRowsTotal, numRowsUpdated, numRowsRemoved, numRowsDroppedByWatermark, ..."""
+    """One stateful operator: operatorName, numRowsTotal, numRowsUpdated, numRowsDroppedByWatermark, ..."""
 
 
 class SourceProgress(Report):
@@ -54,7 +54,7 @@ class SinkProgress(Report):
 
 
 class StreamingQueryProgress(Report):
-    """One trigger: id, runId, name, timestamp, batchId, numInputRows, durationMs, eventTime, stateOperators, sources, sink.
+    """One trigger: id, runId, name, timestamp, batchId, numInputRows, durationMs, eventTime, sources, sink, ...
 
     >>> p = StreamingQueryProgress.of({"batchId": 3, "sources": [{"numInputRows": 7}]})
     >>> p.batchId, p["batchId"], p.sources[0].numInputRows

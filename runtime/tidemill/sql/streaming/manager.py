@@ -44,7 +44,9 @@ class StreamingQueryManager:
     def awaitAnyTermination(self, timeout: float | None = None) -> bool | None:
         """Wait until any query ends, or has ended since `resetTerminated`; raises its error if it failed."""
         if timeout is not None and (not isinstance(timeout, (int, float)) or timeout < 0):
-            raise PySparkValueError("Value for `timeout` must be greater than or equal to 0.", "VALUE_NOT_POSITIVE")
+            raise PySparkValueError(
+                "Value for `timeout` must be greater than or equal to 0.", "VALUE_NOT_POSITIVE"
+            )
         with self._changed:
             found = self._changed.wait_for(lambda: bool(self._ended), timeout)
             failed = next((e for q in self._ended if (e := q.exception()) is not None), None)

@@ -65,7 +65,9 @@ class StreamingQuery:
             self._run.await_termination()
             return None
         if not isinstance(timeout, (int, float)) or timeout < 0:
-            raise PySparkValueError("Value for `timeout` must be greater than or equal to 0.", "VALUE_NOT_POSITIVE")
+            raise PySparkValueError(
+                "Value for `timeout` must be greater than or equal to 0.", "VALUE_NOT_POSITIVE"
+            )
         return bool(self._run.await_termination(timeout))
 
     def processAllAvailable(self) -> None:

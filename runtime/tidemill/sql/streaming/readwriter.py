@@ -6,7 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tidemill import launch
 from tidemill.driver.machine import Trigger
@@ -17,6 +17,7 @@ from tidemill.errors import (
     PySparkValueError,
     did_you_mean,
 )
+from tidemill.plan.nodes import OutputMode
 from tidemill.sql.arguments import expect, wrong_type
 from tidemill.sql.catalog import named_plan
 from tidemill.sql.options import OptionSetter
@@ -32,7 +33,15 @@ _CHECKPOINTS = "spark.sql.streaming.checkpointLocation"
 _TEMPORARY = ("memory", "console", "noop", "foreach", "foreachbatch")
 """Sinks whose queries may keep their checkpoint in memory; the rest outlive the process and need a place."""
 _MODES = ("append", "complete", "update")
-_UNITS = {"microsecond": 1e-6, "millisecond": 1e-3, "second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800}
+_UNITS = {
+    "microsecond": 1e-6,
+    "millisecond": 1e-3,
+    "second": 1,
+    "minute": 60,
+    "hour": 3600,
+    "day": 86400,
+    "week": 604800,
+}
 _SHORT = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -114,7 +123,7 @@ class DataStreamWriter(OptionSetter):
         self._session: SparkSession = df._session
         self._format = None
         self._options = {}
-        self._mode = "append"
+        self._mode: OutputMode = "append"
         self._partition_by: tuple[str, ...] = ()
         self._query_name: str | None = None
         self._trigger = Trigger()
@@ -124,7 +133,8 @@ class DataStreamWriter(OptionSetter):
         """``append``: rows that will not change; ``update``: rows that changed; ``complete``: all rows each time."""
         if not isinstance(outputMode, str) or not outputMode.strip():
             raise PySparkValueError(
-                f"Value for `outputMode` must be a non-empty string, got {outputMode!r}.", "VALUE_NOT_NON_EMPTY_STR"
+                f"Value for `outputMode` must be a non-empty string, got {outputMode!r}.",
+                "VALUE_NOT_NON_EMPTY_STR",
             )
         if outputMode.lower() not in _MODES:
             raise IllegalArgumentException(
@@ -132,7 +142,7 @@ class DataStreamWriter(OptionSetter):
                 f"{did_you_mean(outputMode, _MODES)}",
                 "STREAMING_OUTPUT_MODE.INVALID",
             )
-        self._mode = outputMode.lower()
+        self._mode = cast("OutputMode", outputMode.lower())
         return self
 
     def partitionBy(self, *cols: Any) -> DataStreamWriter:
@@ -144,7 +154,8 @@ class DataStreamWriter(OptionSetter):
         """The query's name, of which only one may run; a memory sink's rows are the view of that name."""
         if not isinstance(queryName, str) or not queryName.strip():
             raise PySparkValueError(
-                f"Value for `queryName` must be a non-empty string, got {queryName!r}.", "VALUE_NOT_NON_EMPTY_STR"
+                f"Value for `queryName` must be a non-empty string, got {queryName!r}.",
+                "VALUE_NOT_NON_EMPTY_STR",
             )
         self._query_name = queryName
         return self
@@ -239,7 +250,9 @@ class DataStreamWriter(OptionSetter):
         session, schema = self._session, self._df.schema
         if kind.lower() == "memory":
             if self._query_name is None:
-                raise AnalysisException("queryName must be specified for memory sink.", "STREAMING_QUERY_NAME_REQUIRED")
+                raise AnalysisException(
+                    "queryName must be specified for memory sink.", "STREAMING_QUERY_NAME_REQUIRED"
+                )
             self._target = self._target or MemoryTable(schema)
         checkpoint = self._checkpoint(kind)
         rest = {k: v for k, v in self._options.items() if k.lower() != "checkpointlocation"}
@@ -290,13 +303,14 @@ def _trigger(name: str, value: Any) -> Trigger:
         return Trigger("once" if name == "once" else "available")
     if name in ("continuous", "realTime"):
         raise PySparkNotImplementedError(
-            f"trigger({name}={value!r}) does not exist in Tidemill; trigger(processingTime='0 seconds') runs a batch as "
-            "soon as there is something to do, in tens of milliseconds",
+            f"trigger({name}={value!r}) does not exist in Tidemill; trigger(processingTime='0 seconds') runs a batch "
+            "as soon as there is something to do, in tens of milliseconds",
             "NOT_IMPLEMENTED",
         )
     if not isinstance(value, str) or not value.strip():
         raise PySparkValueError(
-            f"Value for `processingTime` must be a non-empty string, got {value!r}.", "VALUE_NOT_NON_EMPTY_STR"
+            f"Value for `processingTime` must be a non-empty string, got {value!r}.",
+            "VALUE_NOT_NON_EMPTY_STR",
         )
     return Trigger("processing", duration(value))
 
@@ -312,8 +326,12 @@ def duration(text: str) -> float:
     units = {**_UNITS, **{f"{u}s": v for u, v in _UNITS.items()}, **_SHORT}
     rest = re.sub(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]+)", "", body).strip()
     if not parts or rest or any(u.lower() not in units for _, u in parts):
-        raise IllegalArgumentException(f"Error parsing '{text}' to interval; write it like '10 seconds'", "CANNOT_PARSE_INTERVAL")
+        raise IllegalArgumentException(
+            f"Error parsing '{text}' to interval; write it like '10 seconds'", "CANNOT_PARSE_INTERVAL"
+        )
     seconds = sum(float(n) * units[u.lower()] for n, u in parts)
     if seconds < 0:
-        raise IllegalArgumentException(f"the interval '{text}' is negative; give it as '10 seconds'", "NEGATIVE_INTERVAL")
+        raise IllegalArgumentException(
+            f"the interval '{text}' is negative; give it as '10 seconds'", "NEGATIVE_INTERVAL"
+        )
     return float(seconds)
