@@ -39,9 +39,9 @@ _OPENING = re.compile(r"\$\{")
 class Secret(str):
     """A text that does not show itself: ``str``, ``repr``, ``format`` and ``%s`` give ``***``.
 
-    It *is* the text for whoever compares it, encodes it, or hands it to a C library (librdkafka's configuration).
-    The trap: never convert it with ``str(value)``; pass it on as it is, or call `reveal`. ``json.dumps`` and
-    ``"".join`` see the value.
+    It *is* the text for whoever compares, encodes, splits or parses it. The trap: ``str(value)``, ``Path(value)`` and
+    confluent_kafka call ``str`` and get ``***``; pass it on as it is, and hand `plain` of it to a library.
+    ``json.dumps`` and ``"".join`` see the value.
 
     >>> password = Secret("hunter2")
     >>> f"{password} {password!r}", password == "hunter2", password.reveal()
@@ -64,16 +64,17 @@ class Secret(str):
         return format(MASK, spec)
 
     def __add__(self, other: str) -> Secret:
-        return Secret(self.reveal() + _plain(other))
+        return Secret(self.reveal() + plain(other))
 
     def __radd__(self, other: str) -> Secret:
-        return Secret(_plain(other) + self.reveal())
+        return Secret(plain(other) + self.reveal())
 
     def __getnewargs__(self) -> tuple[str]:
         return (self.reveal(),)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text itself, for a library that would call ``str`` on it: at the last moment, and never for a message."""
     return text.reveal() if isinstance(text, Secret) else text
 
 

@@ -12,7 +12,11 @@ import pytest
 from tests.api.manifests import WEB_LOGS, changed
 from tidemill.api import load, missing_secrets, parse
 from tidemill.errors import ManifestError
-from tidemill.secrets import MissingSecret, Secret, SecretResolver
+from tidemill.secrets import MissingSecret, Secret, SecretResolver, plain
+from tidemill.sinks.kafkaclient import make
+from tidemill.sinks.make import local_path
+from tidemill.sinks.options import Options as SinkOptions
+from tidemill.sources.options import Options as SourceOptions
 
 PASSWORD = "correct horse"
 
@@ -114,3 +118,20 @@ def test_a_traceback_shows_no_secret() -> None:
         raise ValueError(f"cannot use {options} or {options['a']}")
     except ValueError:
         assert PASSWORD not in traceback.format_exc()
+
+
+def test_options_of_sources_and_sinks_keep_secrets_secret() -> None:
+    password = Secret(PASSWORD)
+    sink = SinkOptions("kafka", {"kafka.sasl.password": password}).with_prefix("kafka.")["sasl.password"]
+    source = SourceOptions("socket", {"host": password}, ["host"]).text("host")
+    for kept in (sink, source):
+        assert isinstance(kept, Secret)
+        assert kept == PASSWORD
+
+
+def test_a_library_that_calls_str_gets_the_text(tmp_path: Path) -> None:
+    path = "" + Secret(f"{tmp_path}/out")
+    assert str(Path(path)) == "***"
+    assert str(Path(plain(path))) == local_path(path) == f"{tmp_path}/out"
+    made = make(lambda config, logger: config, {"sasl.password": Secret(PASSWORD), "retries": 3})
+    assert [(type(value), value) for value in made.values()] == [(str, PASSWORD), (int, 3)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.errors import AnalysisException, SinkError, did_you_mean
+from tidemill.secrets import plain
 
 log = logging.getLogger("tidemill.kafka")
 log.addHandler(logging.NullHandler())
@@ -50,7 +51,7 @@ def make(kind: Any, config: Mapping[str, Any]) -> Any:
     import confluent_kafka
 
     try:
-        return kind(dict(config), logger=log)
+        return kind({key: plain(value) for key, value in config.items()}, logger=log)
     except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
         raise AnalysisException(
             f"the kafka.* options are not what librdkafka takes: {_text(error)}; its names are those of "

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from tidemill.errors import AnalysisException, PySparkValueError, did_you_mean
+from tidemill.secrets import plain
 from tidemill.sinks.base import Generation, Sink, TaskId
 from tidemill.sinks.fileformats import file_format
 from tidemill.sinks.files import FileSink
@@ -134,7 +135,7 @@ def local_path(path: str) -> str:
             f"option 'path': {path!r} is on {parts.scheme!r}, and only directories of this machine can be written; "
             "give a directory, or mount it"
         )
-    return path
+    return plain(path)
 
 
 def _of_table(name: str, options: Mapping[str, Any], wiring: Wiring) -> tuple[str, dict[str, Any]]:

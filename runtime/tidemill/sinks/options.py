@@ -146,6 +146,9 @@ def _check_name(format: str, known: Format, name: str) -> None:
 
 
 def _text(value: Any) -> str:
+    # A text stays the object that it is: `str` of a Secret would be `***`.
+    if isinstance(value, str):
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

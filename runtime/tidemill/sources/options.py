@@ -38,7 +38,8 @@ class Options:
         prefixes: Sequence[str] = (),
     ) -> None:
         self.format = format
-        self.given = {name: str(value) for name, value in given.items()}
+        # A text stays the object that it is: `str` of a Secret would be `***`.
+        self.given = {name: value if isinstance(value, str) else str(value) for name, value in given.items()}
         self._values = {name.lower(): value for name, value in self.given.items()}
         self._check({k.lower(): k for k in known}, {i.lower() for i in ignored}, prefixes)
 
