@@ -3,8 +3,8 @@
 DataFrame calls and SQL text both come through here, so that the same program is the same plan. Resolution is eager, as
 Spark's is: a wrong name, type or combination raises `AnalysisException` with Spark's condition where the call is made.
 
-An expression "as written" is a SQLGlot tree whose names are ``exp.Column`` (``a``, ``t.a``, ``s.field``), whose function
-calls are ``exp.Anonymous``, and which may hold ``exp.Star``, ``exp.Alias``/``exp.Aliases`` and `Ref` (from ``df['a']``).
+An expression "as written" is a SQLGlot tree whose names are ``exp.Column`` (``a``, ``t.a``, ``s.field``), whose calls
+are ``exp.Anonymous``, and which may hold ``exp.Star``, ``exp.Alias``, ``exp.Aliases`` and `Ref` (from ``df['a']``).
 The builders never change the trees that they are given.
 """
 
@@ -21,6 +21,7 @@ from tidemill.plan.durations import parse_duration
 from tidemill.plan.expressions import Settings, Typed, has_aggregate, has_window, is_aggregate, is_generator
 from tidemill.plan.grouping_sets import Grouping
 from tidemill.plan.groups import aggregate
+from tidemill.plan.later import with_calls_below
 from tidemill.plan.names import pretty
 from tidemill.plan.nodes import (
     Alias,
@@ -142,10 +143,13 @@ def typed(child: Node, expression: exp.Expression, settings: Settings) -> Typed:
 
 def filter_rows(child: Node, condition: exp.Expression, settings: Settings) -> Node:
     """Rows for which ``condition`` is true; it may use columns that a projection below has dropped."""
-    scope = Scope.reaching(child, settings)
-    resolved = scope.resolve(condition.this if isinstance(condition, exp.Alias) else condition)
+    base, condition = with_calls_below(
+        child, condition.this if isinstance(condition, exp.Alias) else condition, settings
+    )
+    scope = Scope.reaching(base, settings)
+    resolved = scope.resolve(condition)
     _check_filter(resolved, scope)
-    below = expose(child, refs(resolved))
+    below = expose(base, refs(resolved))
     return narrowed(Filter(below, resolved), child.output)
 
 
@@ -178,9 +182,10 @@ def _check_filter(condition: exp.Expression, scope: Scope) -> None:
 
 
 def limit(child: Node, count: int, offset: int = 0) -> Node:
-    """At most ``count`` rows (-1: all) after the first ``offset``."""
-    for value, least in ((count, -1), (offset, 0)):
-        if value < least:
+    """At most ``count`` rows after the first ``offset``; with an offset, -1 means all the rest."""
+    least = -1 if offset else 0
+    for value, bound in ((count, least), (offset, 0)):
+        if value < bound:
             raise AnalysisException(
                 f'the limit like expression "{value}" is invalid. The limit expression must be equal to or greater '
                 f"than 0, but got {value}",

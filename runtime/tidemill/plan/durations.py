@@ -93,6 +93,7 @@ def window_length(text: str) -> int:
     found = parse_duration(text)
     if found.months:
         raise AnalysisException(
-            f"Intervals greater than a month is not supported ({text}): months differ in length; give days"
+            f"Intervals greater than a month is not supported ({text}): months differ in length; give days",
+            "_LEGACY_ERROR_TEMP_3231",
         )
     return found.days * DAY + found.microseconds

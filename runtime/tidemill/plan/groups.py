@@ -124,19 +124,23 @@ def _item(written: exp.Expression, items: Sequence[exp.Expression], scope: Scope
             raise
         earlier = items[: next(n for n, i in enumerate(items) if i is written)]
         aliases = {i.alias: i.this for i in earlier if isinstance(i, exp.Alias)}
-        return read_item(_inlined(written, aliases, scope, error), scope)
+        item = read_item(_inlined(written, aliases, scope, error), scope)
+        return replace(item, names=(written.parts[-1].name,)) if isinstance(written, exp.Column) else item
 
 
 def _inlined(
     e: exp.Expression, aliases: dict[str, exp.Expression], scope: Scope, error: AnalysisException
 ) -> exp.Expression:
     def inline(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Column) and len(node.parts) == 1:
-            found = next((v for k, v in aliases.items() if scope.same(k, node.name)), None)
+        if isinstance(node, exp.Column):
+            head, *path = (p.name for p in node.parts)
+            found = next((v for k, v in aliases.items() if scope.same(k, head)), None)
             if found is not None and not _known(node, scope):
                 _refuse_lateral_in_aggregate(node)
-                made = exp.Paren(this=found.copy())
-                made.meta[NAMED] = f"lateralAliasReference({node.name})"
+                made: exp.Expression = exp.Paren(this=found.copy())
+                made.meta[NAMED] = f"lateralAliasReference({head})"
+                for name in path:
+                    made = exp.Dot(this=made, expression=exp.to_identifier(name, quoted=True))
                 return made
         return node
 
@@ -296,7 +300,7 @@ class _Grouped:
                 return _kept_name(ref, e)
         if function_name(e) in ("grouping", "grouping_id"):
             return self._grouping_call(e, sets)
-        if _is_call(e):
+        if is_call(e):
             return self._call(e)
         made = e.copy() if e.parent is None else e
         whole = made.this if isinstance(made, exp.Window) else None
@@ -386,7 +390,8 @@ def _as_written(item: Item, before: Item, node: Node) -> exp.Expression:
     return exp.Alias(this=e, alias=exp.to_identifier(item.names[0], quoted=True))
 
 
-def _is_call(e: exp.Expression) -> bool:
+def is_call(e: exp.Expression) -> bool:
+    """Whether it is an aggregate call, with what belongs to it around it."""
     inner = e
     while isinstance(inner, _WRAPPERS):
         inner = inner.this

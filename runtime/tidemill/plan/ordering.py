@@ -47,17 +47,23 @@ def out_of_range(position: int, count: int) -> AnalysisException:
 
 def sort(child: Node, items: Sequence[exp.Expression], settings: Settings) -> Node:
     """``orderBy``: items may be ``exp.Ordered``; a plain integer literal is a position, counted from 1."""
-    scope = Scope.reaching(child, settings)
+    from tidemill.plan.later import with_calls_below  # aggregation's ORDER BY comes through this module
+
     made: list[exp.Ordered] = []
-    for item in map(ordered, items):
+    base = child
+    for written in items:
+        base, pointed = with_calls_below(base, ordered(written), settings)
+        assert isinstance(pointed, exp.Ordered)
+        made.append(pointed)
+    scope = Scope.reaching(base, settings)
+    for item in made:
         position = position_of(item.this)
         if position is not None:
             if not 1 <= position <= len(child.output):
                 raise out_of_range(position, len(child.output))
             item.set("this", child.output[position - 1].ref())
         item.set("this", scope.resolve(item.this))
-        made.append(item)
-    return _sorted(child, made, scope)
+    return narrowed(_sorted(base, made, scope), child.output)
 
 
 def _sorted(child: Node, items: Sequence[exp.Ordered], scope: Scope) -> Node:

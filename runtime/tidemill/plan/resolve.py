@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException, nearest
+from tidemill.plan.dialect import function_name
 from tidemill.plan.expressions import Settings, Typed, compile_expression
 from tidemill.plan.names import NAMED, pretty
 from tidemill.plan.nodes import (
@@ -28,7 +29,11 @@ from tidemill.plan.nodes import (
     Sort,
     TimeWindows,
 )
-from tidemill.types import ArrayType, DataType, MapType, StructType
+from tidemill.types import ArrayType, DataType, MapType, StructField, StructType, TimestampType
+
+WINDOW_CALLS = ("window", "session_window")
+"""Calls that become columns only after names are resolved (`plan.windows`)."""
+WINDOW_STRUCT = StructType([StructField("start", TimestampType()), StructField("end", TimestampType())])
 
 _SUGGESTIONS = 5
 """How many names an error proposes, as in Spark."""
@@ -224,6 +229,8 @@ class Scope:
             return found.type if found else None
         if _over_lambda(e) or e.find(exp.Lambda):
             return None
+        if function_name(e) in WINDOW_CALLS:
+            return WINDOW_STRUCT
         try:
             return self.typed(e).type
         except AnalysisException:

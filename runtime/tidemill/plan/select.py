@@ -114,7 +114,12 @@ def _star_columns(qualifier: list[str], scope: Scope) -> list[exp.Expression]:
             f"known are [{', '.join(quoted(k) for k in known)}]",
             "CANNOT_RESOLVE_STAR_EXPAND",
         )
-    return [exp.Dot(this=base.copy(), expression=exp.to_identifier(f.name, quoted=True)) for f in kind.fields]
+    found: list[exp.Expression] = []
+    for field in kind.fields:
+        part = exp.Dot(this=base.copy(), expression=exp.to_identifier(field.name, quoted=True))
+        part.meta[NAMED] = field.name
+        found.append(part)
+    return found
 
 
 # --- Names ----------------------------------------------------------------------------------------------------------

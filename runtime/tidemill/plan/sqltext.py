@@ -95,7 +95,7 @@ class _Reader:
         if limit is None and offset is None:
             return node
         count, skipped = count_of(limit), count_of(offset)
-        if count is None and skipped is None:
+        if count is None and not skipped:
             return node
         return analyze.limit(node, -1 if count is None else count, skipped or 0)
 

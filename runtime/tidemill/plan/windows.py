@@ -80,7 +80,8 @@ def extract(
         raise AnalysisException(
             "Multiple time/session window expressions would result in a cartesian product of rows, therefore they "
             f"are currently not supported: {', '.join(pretty(w) for w in (*windows, *sessions))}; compute one "
-            "window in a select of its own below"
+            "window in a select of its own below",
+            "_LEGACY_ERROR_TEMP_1039",
         )
     if windows:
         node = _time_window(child, windows[0], scope)
