@@ -217,6 +217,9 @@ class Catalog:
                 "TABLE_OR_VIEW_ALREADY_EXISTS",
             )
         warehouse = self._warehouse
+        # Partition columns come last, since that is where a reader of the directories finds them.
+        keys = [k.lower() for k in partition_by]
+        schema = StructType(sorted(schema.fields, key=lambda f: f.name.lower() in keys))
         note = TableNote(
             name=parts[-1].lower(), format=kind, schema=schema.json(), path=path or str(warehouse.path(parts[-1])),
             partition_by=partition_by, description=description, external=path is not None,

@@ -473,7 +473,8 @@ class DataFrame:
 
     def _mapped(self, func: Callable[..., Any], kind: Any, schema: StructType | str) -> DataFrame:
         found = parse_schema(schema)
-        expect(found, StructType, "schema", "StructType or str")
+        if not isinstance(found, StructType):
+            wrong_type("schema", "StructType or str", schema)
         return self._with(analyze.map_batches(self._plan, func, kind, found))
 
     # --- Actions ----------------------------------------------------------------------------------------------------
@@ -507,7 +508,7 @@ class DataFrame:
 
     def first(self) -> Row | None:
         """The first row, or None."""
-        return self.head()  # type: ignore[no-any-return]
+        return self.head()
 
     def tail(self, num: int) -> list[Row]:
         """The last ``num`` rows."""

@@ -216,7 +216,8 @@ class DataFrameWriter(OptionSetter):
         if there and self._mode == "overwrite":
             catalog.dropTable(name)
         if there and self._mode == "append":
-            return self.insertInto(name)
+            known = catalog._warehouse.required(name.rsplit(".", 1)[-1]).struct.names
+            return self._df.select(*known).write.insertInto(name)
         kind = (self._format or "parquet").lower()
         note = catalog._create(name, kind, self._df.schema, self._partition_by, self._options.get("path"))
         writer = rows.write.options(**{**self._options, **options}).partitionBy(list(self._partition_by))

@@ -52,7 +52,8 @@ def _cast_text(e: exp.Expression) -> str:
     if e.meta.get("literal"):
         text = value.name if isinstance(value, exp.Literal) else render(value)
         return f"{text}L" if e.args["to"].this is exp.DataType.Type.BIGINT else text
-    return f"{'TRY_CAST' if isinstance(e, exp.TryCast) else 'CAST'}({render(value)} AS {e.args['to'].sql(dialect='spark')})"
+    word = "TRY_CAST" if isinstance(e, exp.TryCast) else "CAST"
+    return f"{word}({render(value)} AS {e.args['to'].sql(dialect='spark')})"
 
 
 def _case(e: exp.Expression) -> str:

@@ -120,7 +120,7 @@ _GROUPED_AGG = (202, "grouped_agg", "GROUPED_AGG")
 """PySpark's number and names of a pandas aggregate."""
 
 
-def _vectorised(f: Any, returnType: Any, kind: str, functionType: Any) -> Any:
+def _vectorised(f: Any, returnType: Any, kind: UdfKind, functionType: Any) -> Any:
     if f is None or isinstance(f, (DataType, str)):
         given = f if f is not None else returnType
         if given is None:
