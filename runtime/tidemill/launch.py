@@ -29,7 +29,9 @@ from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
 from tidemill.plan.physical import Relation, arrow_fields, column
 from tidemill.plan.pushdown import push_filters
 from tidemill.sinks.base import Sink
+from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.options import Wiring
+from tidemill.sources.base import Source
 from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
@@ -50,6 +52,8 @@ class SinkSpec:
     target: Any = None
     wiring: Wiring | None = None
     """What the sink needs of the session: time zone, warehouse, how rows become DataFrames and Rows."""
+    encoding: Encoding | None = None
+    """How rows become Kafka records; None: they are records."""
 
 
 @dataclass
@@ -74,6 +78,8 @@ class Context:
     settings: Settings = Settings()  # noqa: RUF009
     threads: int | None = None
     listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None
+    resolve: Callable[[Mapping[str, str]], dict[str, str]] = dict
+    """Fills secrets into options, where a part is made that needs them."""
     _engine: Engine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -126,7 +132,7 @@ def _leaves(
     rows: pa.Table | None = None
     match node:
         case Scan():
-            rows = sources.batch(node.format, dict(node.options), node.schema)
+            rows = sources.batch(node.format, context.resolve(node.options_given), node.schema)
         case LocalData():
             rows = node.rows
         case MapBatches():
@@ -152,7 +158,15 @@ def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
 def write(plan: Node, spec: SinkSpec, context: Context) -> None:
     """Compute a plan that does not stream and write it."""
     rows = collect(plan, context)
-    sinks.write(rows, spec.format, dict(spec.options), plan.schema, spec.mode, spec.partition_by, spec.wiring)
+    sinks.write(
+        rows,
+        spec.format,
+        context.resolve(spec.options),
+        plan.schema,
+        spec.mode,
+        spec.partition_by,
+        spec.wiring,
+    )
 
 
 # --- Streaming ------------------------------------------------------------------------------------------------------
@@ -165,14 +179,12 @@ def start(plan: Node, spec: QuerySpec, context: Context) -> QueryRun:
 
 def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
-    check_streaming(plan, spec.mode, spec.conf)
+    check_streaming(plan, spec.mode, context.settings)
     parts = split(push_filters(plan), spec.mode, context.settings)
     log, store = open_(spec.checkpoint)
     kept = log.get(KEY, "query", 0)
     query = kept["id"] if kept else str(uuid.uuid4())
-    made = tuple(
-        sources.create(s.format, dict(s.options), s.user_schema or s.schema, s.handle) for s in parts.sources
-    )
+    made = tuple(make_source(s, context) for s in parts.sources)
     for i, source in enumerate(made):
         source.open(
             DirectorySourceLog(Path(spec.checkpoint) / "sources" / str(i))
@@ -187,7 +199,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         plan=parts.plan,
         sources=made,
         statics=tuple(collect(s, context) for s in parts.statics),
-        sink=make_sink(plan, spec),
+        sink=make_sink(plan, spec, context),
         store=store,
         shards=shards,
     )
@@ -222,7 +234,9 @@ class Refresh:
 
 
 def _refresh_of(plan: Node) -> float | None:
-    return min((n.refresh for n in plan.walk() if isinstance(n, Scan) and n.refresh is not None), default=None)
+    return min(
+        (n.refresh for n in plan.walk() if isinstance(n, Scan) and n.refresh is not None), default=None
+    )
 
 
 def rules(parts: Split, spec: QuerySpec) -> Rules:
@@ -236,10 +250,26 @@ def rules(parts: Split, spec: QuerySpec) -> Rules:
     )
 
 
-def make_sink(plan: Node, spec: QuerySpec) -> Sink:
+def make_source(scan: Scan, context: Context) -> Source:
+    """A source of the query's own. A handle that can be called makes it from the options, secrets filled in."""
+    options = context.resolve(scan.options_given)
+    if callable(scan.handle):
+        return scan.handle(options)  # type: ignore[no-any-return]
+    return sources.create(scan.format, options, scan.user_schema or scan.schema, scan.handle)
+
+
+def make_sink(plan: Node, spec: QuerySpec, context: Context) -> Sink:
     sink = spec.sink
+    options = context.resolve(sink.options)
     return sinks.create(
-        sink.format, dict(sink.options), plan.schema, spec.mode, sink.partition_by, sink.target, sink.wiring
+        sink.format,
+        options,
+        plan.schema,
+        spec.mode,
+        sink.partition_by,
+        sink.target,
+        sink.wiring,
+        sink.encoding,
     )
 
 
@@ -249,7 +279,7 @@ _IDENTITY = ("path", "subscribe", "subscribepattern", "assign", "topic", "host",
 
 def describe_source(scan: Scan) -> str:
     """The source in words, the same in every process: ``kafka[subscribe=access]``."""
-    return f"{scan.format}{_where(dict(scan.options))}"
+    return f"{scan.format}{_where(scan.options_given)}"
 
 
 def _where(options: Mapping[str, str]) -> str:

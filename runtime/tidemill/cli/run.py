@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tidemill.api import load
+from tidemill.api import StreamingJob, load
 from tidemill.errors import ManifestError, TidemillError
+
+if TYPE_CHECKING:
+    from tidemill.cli.job import Job
+    from tidemill.metrics import QueryMetrics
+
+TICK = 0.2
+"""Seconds between looks at the queries: a person sees the line move, a processor hardly notices."""
 
 
 class LogFormat(StrEnum):
@@ -29,15 +45,106 @@ def command(
     """Run a job on this machine until it ends, its hour comes, or Ctrl-C; then finish the batch and commit."""
     try:
         job = load(file, os.environ)
-        from tidemill import launch
-
-        code = launch.run_job(
-            job, file.resolve().parent, log_format=log_format.value, metrics_port=metrics_port
-        )
+        raise typer.Exit(run(job, file.resolve().parent, log_format.value, metrics_port))
     except ManifestError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except TidemillError as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(1) from None
-    raise typer.Exit(code)
+
+
+def run(manifest: StreamingJob, directory: Path, log_format: str = "text", metrics_port: int = 0) -> int:
+    """Run a job to its end; 0 if every query ended well."""
+    from tidemill import logs
+    from tidemill.cli.job import Job
+
+    logs.configure(log_format)
+    job = Job.create(manifest, directory)
+    watch(job.spark, metrics_port)
+    with stop_signals() as stop:
+        if manifest.spec.program is not None:
+            return run_program(job, stop)
+        try:
+            job.start()
+            attend(job, stop)
+        finally:
+            job.stop()
+    for error in job.errors:
+        typer.echo(error, err=True)
+    return 1 if job.errors else 0
+
+
+def watch(spark: Any, port: int) -> QueryMetrics | None:
+    """Serve metrics of every query of the session, if a port is given."""
+    if not port:
+        return None
+    from tidemill.cli.watching import MetricsListener
+    from tidemill.metrics import QueryMetrics
+
+    metrics = QueryMetrics()
+    metrics.serve(port, "127.0.0.1")
+    spark.streams.addListener(MetricsListener(metrics))
+    return metrics
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Set by Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once."""
+    asked = threading.Event()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            os._exit(130)
+        asked.set()
+
+    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def attend(job: Job, stop: threading.Event) -> None:
+    """Show progress until every query has ended, one has failed, the hour has come, or a stop is asked for."""
+    from tidemill.cli.watching import progress_line
+
+    deadline = job.deadline()
+    with progress_line(job) as show:
+        while job.active and not stop.wait(TICK):
+            show()
+            if job.errors or (deadline is not None and time.time() >= deadline):
+                break
+        job.stop()
+        show()
+
+
+def run_program(job: Job, stop: threading.Event) -> int:
+    """Run a PySpark-shaped program as ``__main__``; its queries are stopped at their batch's end when asked."""
+    program = job.manifest.spec.program
+    assert program is not None
+    if program.config_map is not None:
+        raise TidemillError(
+            "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
+        )
+    threading.Thread(target=_stop_program, args=(job, stop), daemon=True).start()
+    sys.argv = [program.file or "program", *(job.secrets.resolve(a) for a in program.args)]
+    if program.file is not None:
+        runpy.run_path(str(job.directory / program.file), run_name="__main__")
+    else:
+        exec(compile(program.inline or "", "spec.program.inline", "exec"), {"__name__": "__main__"})
+    for query in job.spark.streams.active:
+        query.awaitTermination()
+    return 0
+
+
+def _stop_program(job: Job, stop: threading.Event) -> None:
+    from tidemill.sql.session import open_sessions
+
+    deadline = job.deadline()
+    while not stop.wait(TICK) and (deadline is None or time.time() < deadline):
+        pass
+    for session in open_sessions():
+        for query in session.streams.active:
+            query.stop()

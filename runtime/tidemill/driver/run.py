@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,17 @@ log = logging.getLogger("tidemill.query")
 
 RECENT = 100
 """Progress reports kept, Spark's ``spark.sql.streaming.numRecentProgressUpdates``."""
+
+
+_running: weakref.WeakSet[QueryRun] = weakref.WeakSet()
+LAST_WAIT = 5.0
+"""Seconds that a program's end waits for a batch: a thread that is cut off inside DuckDB would abort the process."""
+
+
+@atexit.register
+def _stop_all() -> None:
+    for run in list(_running):
+        run.stop(LAST_WAIT)
 
 
 class QueryRun:
@@ -41,6 +54,7 @@ class QueryRun:
         )
 
     def start(self) -> QueryRun:
+        _running.add(self)
         self._tell("started", {"timestamp": iso(time.time())})
         self._thread.start()
         return self
@@ -111,6 +125,7 @@ class QueryRun:
             self._error = self._named(error)
             log.exception("query %s has failed", self.name or self.id)
         finally:
+            _running.discard(self)
             self._over.set()
             with self._loop.settled:
                 self._loop.settled.notify_all()

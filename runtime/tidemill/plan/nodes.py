@@ -131,6 +131,10 @@ class Scan(Node):
     """A live object for sources that exist in this process only (MemoryStream); None for the rest."""
 
     @property
+    def options_given(self) -> dict[str, str]:
+        return dict(self.options)
+
+    @property
     def output(self) -> tuple[Attribute, ...]:
         return self.attributes
 

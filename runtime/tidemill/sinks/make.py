@@ -40,7 +40,7 @@ def streaming(
 ) -> Sink:
     """The sink of a streaming query. Nothing is touched before `Sink.open`.
 
-    Formats beside those of ``writeStream.format``: ``foreach`` and ``foreachBatch`` with the user's function or object
+    Formats beside those of ``writeStream.format``: ``dead-letter`` with the real format as ``target``, ``foreach`` and ``foreachBatch`` with the user's function or object
     as ``target``, ``table`` with its name as ``target`` (``format`` may be given as an option), and ``memory`` with a
     `MemoryTable` as ``target`` or the option ``queryName``. Raises `AnalysisException` for what cannot be, with
     Spark's condition where it has one.
@@ -51,6 +51,10 @@ def streaming(
         return ForeachBatchSink(target, schema, wiring.make_frame or (lambda rows: rows))
     if name == "foreach":
         return ForeachSink(target, schema, wiring.make_rows or (lambda rows: rows.to_pylist()))
+    if name == "dead-letter":
+        from tidemill.sinks import dead_letter
+
+        return dead_letter.create(str(target), options, wiring)
     if name == "table":
         format, options = _of_table(str(target), options, wiring)
     name = known_format(format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from tidemill.errors import SourceError, SparkRuntimeException, did_you_mean
 from tidemill.kernel.decode import decoder
-from tidemill.sources.base import BAD_SCHEMA, Limits, Offset, Partition, Rows, Source, SourceLog
+from tidemill.sources.base import BAD_SCHEMA, Partition, Rows, Source
+from tidemill.sources.wrapped import WrappedSource
 from tidemill.types import StringType, StructType, to_arrow_schema
 
 MODES = ("permissive", "failfast")
@@ -34,11 +35,11 @@ class Decode:
     corrupt: str | None = None
 
 
-class DecodedSource(Source):
+class DecodedSource(WrappedSource):
     """Everything but ``read`` is the inner source's."""
 
     def __init__(self, source: Source, decode: Decode, name: str = "") -> None:
-        self.inner = source
+        super().__init__(source)
         self.name = name
         self._check(source.schema, decode)
         self._decode = decode
@@ -114,36 +115,3 @@ class DecodedSource(Source):
             found.column("value").cast(pa.binary()),
         ]
         return pa.table(columns, schema=BAD_SCHEMA)
-
-    # --- the inner source's
-
-    def open(self, log: SourceLog) -> None:
-        self.inner.open(log)
-
-    def initial(self) -> Offset:
-        return self.inner.initial()
-
-    def latest(self, start: Offset, limits: Limits) -> Offset:
-        return self.inner.latest(start, limits)
-
-    def partitions(self, start: Offset, end: Offset) -> list[Partition]:
-        return self.inner.partitions(start, end)
-
-    @property
-    def limits(self) -> Limits:
-        return self.inner.limits
-
-    def freeze(self) -> None:
-        self.inner.freeze()
-
-    def on_arrival(self, wake: Callable[[], None]) -> None:
-        self.inner.on_arrival(wake)
-
-    def committed(self, end: Offset) -> None:
-        self.inner.committed(end)
-
-    def metrics(self, start: Offset, end: Offset) -> dict[str, str]:
-        return self.inner.metrics(start, end)
-
-    def close(self) -> None:
-        self.inner.close()

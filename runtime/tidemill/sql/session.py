@@ -97,6 +97,12 @@ class Builder:
         return SparkSession(Config(self._options))
 
 
+def open_sessions() -> list[SparkSession]:
+    """Sessions that have not been stopped, the active one last."""
+    with _lock:
+        return list(_sessions)
+
+
 class _BuilderProperty:
     def __get__(self, instance: object, owner: type) -> Builder:
         return Builder()

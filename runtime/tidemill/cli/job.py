@@ -1,0 +1,260 @@
+"""A manifest's job on this machine: its views, its queries, and the wait for their end."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tidemill.api import StreamingJob
+from tidemill.api.job import Function, Query, Source, Table
+from tidemill.api.moments import parse_duration, parse_stop_at
+from tidemill.errors import AnalysisException, TidemillError
+from tidemill.launch import QuerySpec, SinkSpec, Trigger, start
+from tidemill.plan import analyze
+from tidemill.plan.nodes import Node, OutputMode, Scan
+from tidemill import sources
+from tidemill.secrets import SecretResolver
+from tidemill.sinks.encoding import Encoding
+from tidemill.sources.base import Source as OpenSource
+from tidemill.sources.decoded import Decode, DecodedSource
+from tidemill.sources.wrapped import BAD_RECORDS, BadRecordsSource
+from tidemill.sql import DataFrame, SparkSession
+from tidemill.sql import functions as F
+from tidemill.sql.readwriter import wiring
+from tidemill.sql.streaming import StreamingQuery
+from tidemill.types import StructType, parse_ddl
+
+DEAD_LETTER = "-dead-letter"
+"""Ends the name of the hidden query that writes a source's bad records."""
+
+
+@dataclass
+class Job:
+    """A job's queries, made and started in the order of the manifest."""
+
+    manifest: StreamingJob
+    directory: Path
+    """The manifest's: relative paths, modules and programs are looked for here."""
+    spark: SparkSession
+    secrets: SecretResolver = field(default_factory=SecretResolver)
+    queries: list[StreamingQuery] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, manifest: StreamingJob, directory: Path) -> Job:
+        """A job with a session of its own, in which its sources, tables and functions are known by their names."""
+        builder = SparkSession.builder.appName(manifest.name)
+        spark = builder.getOrCreate().newSession()
+        for key, value in manifest.spec.conf.items():
+            spark.conf.set(key, value)
+        job = cls(manifest, directory, spark)
+        for function in manifest.spec.functions:
+            job.register(function)
+        for source in manifest.spec.sources:
+            job.view(source.name, job.source(source))
+        for table in manifest.spec.tables:
+            job.view(table.name, job.table(table))
+        return job
+
+    def view(self, name: str, plan: Node) -> None:
+        self.spark._frame(plan).createOrReplaceTempView(name)
+
+    def register(self, function: Function) -> None:
+        """Make a user's function known to SQL."""
+        module, _, name = function.from_.partition(":")
+        with importing_from(self.directory):
+            made = getattr(importlib.import_module(module), name, None)
+        if made is None:
+            raise TidemillError(
+                f"spec.functions: {function.name}: module {module!r} has no {name!r}; check its name"
+            )
+        wrap = (
+            F.udf if function.kind == "python" else F.pandas_udf if function.kind == "pandas" else F.arrow_udf
+        )
+        self.spark.udf.register(function.name, wrap(made, function.returns))
+
+    # Plans
+
+    def source(self, source: Source) -> Node:
+        """What queries read under a source's name."""
+        settings = self.spark._settings()
+        options = local_options(source.options, self.directory)
+        own = own_schema(source)
+        reading = Reading(source.format, source.name, decode_of(source), own)
+        schema = reading.schema(options)
+        plan: Node = analyze.scan(source.format, options, schema, True, source.name, reading, own)
+        if source.watermark is not None:
+            plan = analyze.with_watermark(plan, source.watermark.event_time, source.watermark.delay, settings)
+        if source.drop_duplicates is not None:
+            d = source.drop_duplicates
+            plan = analyze.deduplicate(plan, d.columns or None, settings, d.within_watermark)
+        return plan
+
+    def table(self, table: Table) -> Node:
+        """The static side of joins."""
+        options = local_options(table.options, self.directory)
+        reader = self.spark.read.format(table.format).options(**options)
+        plan = (reader.schema(table.schema_ddl) if table.schema_ddl else reader).load()._plan
+        if table.refresh is None:
+            return plan
+        assert isinstance(plan, Scan)
+        return replace(plan, refresh=parse_duration(table.refresh).total_seconds())
+
+    def frames(self) -> Iterator[tuple[Query, DataFrame]]:
+        """Each query of the manifest, analysed; raises `AnalysisException` naming the query."""
+        for query in self.manifest.spec.queries:
+            try:
+                frame = self.spark.sql(query.sql)
+            except AnalysisException as error:
+                raise AnalysisException(f"query {query.name!r}: {error.desc}", error.condition) from error
+            frame.createOrReplaceTempView(query.name)
+            yield query, frame
+
+    # Running
+
+    def start(self) -> None:
+        """Start every query, and the hidden ones that write bad records."""
+        for source in self.manifest.spec.sources:
+            if source.dead_letter is not None:
+                self.queries.append(self.dead_letter(source))
+        for query, frame in self.frames():
+            self.queries.append(self.begin(query, frame))
+
+    def begin(self, query: Query, frame: DataFrame) -> StreamingQuery:
+        sink = query.sink
+        encoding = None
+        if sink.encode is not None:
+            e = sink.encode
+            encoding = Encoding(e.format, tuple(sink.key), e.key_format, e.options)
+        options = local_options(sink.options, self.directory)
+        spec = SinkSpec(sink.format, options, tuple(sink.partition_by), encoding=encoding)
+        return self.launch(frame, query.name, spec, query.output_mode, trigger_of(query))
+
+    def dead_letter(self, source: Source) -> StreamingQuery:
+        """The query that writes a source's bad records, once, however many queries read the source."""
+        assert source.dead_letter is not None
+        options = local_options(source.options, self.directory)
+        reading = Reading(source.format, source.name, decode_of(source), own_schema(source), bad=True)
+        frame = self.spark._frame(
+            analyze.scan(source.format, options, BAD_RECORDS, True, source.name, reading)
+        )
+        to = local_options(source.dead_letter.options, self.directory)
+        sink = SinkSpec("dead-letter", to, target=source.dead_letter.format)
+        trigger = trigger_of(self.manifest.spec.queries[0])
+        return self.launch(frame, f"{source.name}{DEAD_LETTER}", sink, "append", trigger)
+
+    def launch(
+        self, frame: DataFrame, name: str, sink: SinkSpec, mode: OutputMode, trigger: Trigger
+    ) -> StreamingQuery:
+        spec = QuerySpec(
+            sink=replace(sink, wiring=wiring(self.spark, frame.schema)),
+            name=name,
+            mode=mode,
+            trigger=trigger,
+            checkpoint=str(self.checkpoint() / name),
+            conf=self.spark._config.all(),
+        )
+        context = replace(self.spark._run_context(), resolve=self.secrets.resolve_options)
+        plan = frame._plan
+        return self.spark.streams._start(name, lambda: StreamingQuery(start(plan, spec, context), plan))
+
+    def checkpoint(self) -> Path:
+        """The job's checkpoint directory: ``.tidemill/<id>`` beside the manifest unless it says otherwise."""
+        given = self.manifest.spec.checkpoint
+        name = given.id or f"{self.manifest.metadata.namespace or 'default'}.{self.manifest.name}"
+        root = Path((given.location or ".tidemill").removeprefix("file://"))
+        return self.directory / root / name
+
+    # The end
+
+    def stop(self) -> None:
+        """Let every query finish its batch and commit."""
+        for query in self.queries:
+            query.stop()
+
+    @property
+    def active(self) -> bool:
+        return any(q.isActive for q in self.queries)
+
+    @property
+    def errors(self) -> list[str]:
+        return [str(e) for q in self.queries if (e := q.exception()) is not None]
+
+    def deadline(self) -> float | None:
+        """When ``stopAt`` next comes, in seconds since the epoch."""
+        stop = self.manifest.spec.stop_at
+        return (
+            parse_stop_at(stop).after(datetime.fromtimestamp(time.time(), UTC)).timestamp() if stop else None
+        )
+
+
+def decode_of(source: Source) -> Decode | None:
+    """What a source's records hold, as the source itself takes it."""
+    d = source.decode
+    if d is None:
+        return None
+    schema = parse_ddl(d.schema_ddl)
+    return Decode(d.format, schema, tuple(d.metadata), d.mode, d.options, d.column_name_of_corrupt_record)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Makes a source of a query's own. Plain data, so that a plan that holds it can be shipped."""
+
+    format: str
+    name: str
+    decode: Decode | None
+    user_schema: StructType | None
+    bad: bool = False
+    """Whether it gives the bad records in place of the good ones."""
+
+    def schema(self, options: Mapping[str, str]) -> StructType:
+        raw = sources.reader_schema(self.format, options, self.user_schema, streaming=True)
+        if self.decode is None:
+            return raw
+        return StructType([*self.decode.schema.fields, *(raw[m] for m in self.decode.metadata)])
+
+    def __call__(self, options: Mapping[str, str]) -> OpenSource:
+        raw = sources.reader_schema(self.format, options, self.user_schema, streaming=True)
+        made = sources.create(self.format, options, raw)
+        if self.decode is not None:
+            made = DecodedSource(made, self.decode, self.name)
+        return BadRecordsSource(made) if self.bad else made
+
+
+def trigger_of(query: Query) -> Trigger:
+    trigger = query.trigger
+    if trigger.once:
+        return Trigger("once")
+    if trigger.available_now:
+        return Trigger("available")
+    return Trigger("processing", parse_duration(trigger.processing_time or "0 seconds").total_seconds())
+
+
+def own_schema(source: Source) -> StructType | None:
+    return parse_ddl(source.schema_ddl) if source.schema_ddl else None
+
+
+def local_options(options: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """Options with a relative ``path`` taken from the manifest's directory, wherever the command is run from."""
+    found = dict(options)
+    for key in found:
+        if key.lower() == "path" and "://" not in found[key] and "${" not in found[key]:
+            found[key] = str(directory / found[key])
+    return found
+
+
+@contextmanager
+def importing_from(directory: Path) -> Iterator[None]:
+    """Modules beside the manifest come first."""
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(directory))
