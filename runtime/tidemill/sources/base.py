@@ -97,6 +97,12 @@ class Source(ABC):
         Trap: the driver must not ask for ``latest(start)`` before ``start`` is in a durable plan entry.
         """
 
+    def for_query(self, name: str) -> None:
+        """The query's name (or id), the same after every restart; called before ``open``.
+
+        Kafka names the consumer group by it that progress is shown under.
+        """
+
     @abstractmethod
     def initial(self) -> Offset:
         """Where a new query starts, by the options. Called once in a query's life, before its first batch."""

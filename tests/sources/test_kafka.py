@@ -1,0 +1,292 @@
+"""The Kafka source against a real broker."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.services.kafka import KafkaBroker, Record
+from tidemill import sources
+from tidemill.errors import DataLossError, SourceError
+from tidemill.sources.base import Limits, Offset, Source
+from tidemill.sources.kafka import KafkaSource, cut, share
+
+
+@contextmanager
+def opened(broker: KafkaBroker, topic: str, **options: Any) -> Iterator[KafkaSource]:
+    given = {"kafka.bootstrap.servers": broker.bootstrap, "subscribe": topic, "startingOffsets": "earliest"}
+    given |= {k.replace("__", "."): str(v) for k, v in options.items()}
+    source = sources.create("kafka", {k: v for k, v in given.items() if v != "None"})
+    assert isinstance(source, KafkaSource)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def rows(source: Source, start: Offset, end: Offset) -> list[dict[str, Any]]:
+    return [r for p in source.partitions(start, end) for r in source.read(p).table.to_pylist()]
+
+
+def values(source: Source, start: Offset, end: Offset) -> list[str]:
+    return [r["value"].decode() for r in rows(source, start, end)]
+
+
+def step(source: Source, start: Offset) -> tuple[Offset, list[str]]:
+    end = source.latest(start, source.limits)
+    return end, values(source, start, end)
+
+
+def until(source: Source, start: Offset, count: int) -> tuple[Offset, list[str]]:
+    """Batches until so many values came; the news of partitions and transactions may take the broker a moment."""
+    found: list[str] = []
+    deadline = time.monotonic() + 30
+    while len(found) < count and time.monotonic() < deadline:
+        end, more = step(source, start)
+        found += more
+        start = end
+    return start, found
+
+
+def test_records_come_with_all_that_spark_shows(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, [Record("v", key="k", timestamp=1_500, headers=(("h", b"1"), ("h", b"2"))), None])
+    with opened(kafka, topic, includeHeaders="true") as source:
+        start = source.initial()
+        end = source.latest(start, Limits())
+        first, second = rows(source, start, end)
+    assert (start, end) == ({topic: {"0": 0}}, {topic: {"0": 2}})
+    assert first == {
+        "key": b"k",
+        "value": b"v",
+        "topic": topic,
+        "partition": 0,
+        "offset": 0,
+        "timestamp": datetime.datetime(1970, 1, 1, 0, 0, 1, 500_000),
+        "timestampType": 0,
+        "headers": [{"key": "h", "value": b"1"}, {"key": "h", "value": b"2"}],
+    }
+    assert (second["key"], second["value"], second["headers"]) == (None, None, None)
+
+
+def test_ranges_go_on_where_the_last_one_ended_and_read_the_same_again(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, [str(i) for i in range(25)])
+    with opened(kafka, topic, maxOffsetsPerTrigger=10) as source:
+        at, seen, ranges = source.initial(), [], []
+        while True:
+            end, more = step(source, at)
+            if end == at:
+                break
+            ranges.append((at, end, more))
+            seen += more
+            at = end
+        assert seen == [str(i) for i in range(25)]
+        assert [len(m) for _, _, m in ranges] == [10, 10, 5]
+        assert [values(source, a, b) for a, b, _ in reversed(ranges)] == [m for _, _, m in reversed(ranges)]
+
+
+def test_a_range_that_ends_in_aborted_records_and_markers_ends(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce_transaction(topic, ["a", "b"])
+    kafka.produce_transaction(topic, ["lost"], commit=False)
+    with opened(kafka, topic) as source:
+        at, found = until(source, source.initial(), 2)
+        assert found == ["a", "b"]
+        assert at == {topic: {"0": 5}}  # two records, a marker, the aborted one and its marker
+        assert values(source, {topic: {"0": 3}}, {topic: {"0": 5}}) == []
+        kafka.produce(topic, ["c"])
+        assert until(source, at, 1)[1] == ["c"]
+    with opened(kafka, topic, kafka__isolation__level="read_uncommitted") as source:
+        assert until(source, source.initial(), 4)[1] == ["a", "b", "lost", "c"]
+
+
+def test_partitions_that_are_added_are_read_from_their_first_record(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    with opened(kafka, topic, startingOffsets="latest") as source:
+        at = source.initial()
+        kafka.add_partitions(topic, 3)
+        kafka.produce(topic, [Record("x", partition=2)])
+        at, found = until(source, at, 1)
+    assert found == ["x"]
+    assert at[topic]["2"] == 1
+
+
+def test_topics_that_match_a_pattern_are_read_as_they_appear(kafka: KafkaBroker) -> None:
+    stem = kafka.topic()
+    kafka.create_topic(f"{stem}.a")
+    with opened(kafka, stem, subscribe=None, subscribePattern=rf"{stem}\..*") as source:
+        at = source.initial()
+        assert list(at) == [f"{stem}.a"]
+        kafka.create_topic(f"{stem}.b")
+        kafka.produce(f"{stem}.b", ["new"])
+        assert until(source, at, 1)[1] == ["new"]
+
+
+def test_assigned_partitions_only(kafka: KafkaBroker) -> None:
+    topic = kafka.topic(partitions=2)
+    kafka.produce(topic, [Record("no", partition=0), Record("yes", partition=1)])
+    with opened(kafka, topic, subscribe=None, assign=json.dumps({topic: [1]})) as source:
+        assert step(source, source.initial())[1] == ["yes"]
+    with (
+        pytest.raises(SourceError, match="has no partition 7"),
+        opened(kafka, topic, subscribe=None, assign=json.dumps({topic: [7]})),
+    ):
+        pass
+
+
+def test_where_a_query_starts(kafka: KafkaBroker) -> None:
+    topic = kafka.topic(partitions=2)
+    kafka.produce(topic, [Record(str(i), partition=0, timestamp=1000 * (i + 1)) for i in range(3)])
+
+    def start(**options: Any) -> dict[str, int]:
+        with opened(kafka, topic, **options) as source:
+            found: dict[str, int] = source.initial()[topic]
+            return found
+
+    assert start() == {"0": 0, "1": 0}
+    assert start(startingOffsets="latest") == {"0": 3, "1": 0}
+    assert start(startingOffsets=json.dumps({topic: {"0": 1, "1": -2}})) == {"0": 1, "1": 0}
+    assert start(startingOffsets=json.dumps({topic: {"0": -1, "1": -1}})) == {"0": 3, "1": 0}
+    late = {"startingOffsetsByTimestampStrategy": "latest"}
+    assert start(startingTimestamp=2000, **late) == {"0": 1, "1": 0}
+    by_time = json.dumps({topic: {"0": 2001, "1": 0}})
+    assert start(startingOffsetsByTimestamp=by_time, **late) == {"0": 2, "1": 0}
+    with pytest.raises(SourceError, match="has no record at or after the starting time 9000"):
+        start(startingTimestamp=9000)
+    with pytest.raises(SourceError, match=f"leaves out topic '{topic}', partition 1"):
+        start(startingOffsets=json.dumps({topic: {"0": 1}}))
+
+
+def test_retention_that_overtakes_the_reader_is_an_error_or_is_counted(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, [str(i) for i in range(10)])
+    kafka.delete_records(topic, {0: 6})
+    start = {topic: {"0": 2}}
+    with opened(kafka, topic) as source:
+        with pytest.raises(
+            DataLossError, match=r"offset 2 is needed, but the first that is left is 6.*failOnDataLoss"
+        ):
+            source.latest(start, Limits())
+        with pytest.raises(DataLossError, match="offset 2 is needed"):
+            values(source, start, {topic: {"0": 10}})
+    with opened(kafka, topic, failOnDataLoss="false") as source:
+        end, found = step(source, start)
+        assert found == ["6", "7", "8", "9"]
+        assert source.metrics(start, end)["offsetsLost"] == "4"
+    with opened(kafka, topic) as source:
+        assert source.initial() == {topic: {"0": 6}}
+
+
+def test_progress_is_committed_to_a_consumer_group(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, ["a", "b", "c"])
+    with opened(kafka, topic, groupIdPrefix="mill") as source:
+        source.for_query("hits")
+        at, _ = step(source, source.initial())
+        source.committed(at)
+        kafka.produce(topic, ["d"])
+        source.latest(at, Limits())
+        figures = source.metrics(at, at)
+    assert kafka.group_offsets("mill-hits") == {(topic, 0): 3}
+    assert figures["maxOffsetsBehindLatest"] == "1"
+    assert figures[f"lag.{topic}.0"] == "1"
+
+
+def test_frozen_is_the_end(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, ["a", "b", "c"])
+    with opened(kafka, topic, maxOffsetsPerTrigger=2) as source:
+        at = source.initial()
+        source.freeze()
+        kafka.produce(topic, ["later"])
+        kafka.add_partitions(topic, 2)
+        found = []
+        for _ in range(4):
+            at, more = step(source, at)
+            found += more
+    assert found == ["a", "b", "c"]
+
+
+def test_few_records_wait_for_more_but_not_forever(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, ["a", "b"])
+    with opened(kafka, topic, minOffsetsPerTrigger=3, maxTriggerDelay="1h") as source:
+        start = source.initial()
+        assert source.latest(start, source.limits) == start
+        kafka.produce(topic, ["c"])
+        assert until(source, start, 3)[1] == ["a", "b", "c"]
+    with opened(kafka, topic, minOffsetsPerTrigger=9, maxTriggerDelay="1ms") as source:
+        assert until(source, source.initial(), 3)[1] == ["a", "b", "c"]
+
+
+def test_a_broker_that_dies_and_comes_back_mid_read(own_kafka: KafkaBroker) -> None:
+    topic = own_kafka.topic()
+    own_kafka.produce(topic, [f"{i:06d}" for i in range(2_000)])
+    with opened(own_kafka, topic, kafka__max__partition__fetch__bytes=2000) as source:
+        start = source.initial()
+        end = source.latest(start, Limits())
+        middle = {topic: {"0": 500}}
+        assert len(values(source, start, middle)) == 500
+        own_kafka.kill()
+        assert source.latest(end, Limits()) == end  # waits for the broker
+        back = threading.Thread(target=own_kafka.start)
+        back.start()
+        rest = values(source, middle, end)
+        back.join()
+        assert rest == [f"{i:06d}" for i in range(500, 2_000)]
+        own_kafka.produce(topic, ["after"])
+        assert until(source, end, 1)[1] == ["after"]
+
+
+def test_batch_reads_have_both_ends(kafka: KafkaBroker) -> None:
+    topic = kafka.topic(partitions=2)
+    kafka.produce(topic, [Record(str(i), partition=i % 2) for i in range(6)])
+    options = {"kafka.bootstrap.servers": kafka.bootstrap, "subscribe": topic}
+    assert sources.batch("kafka", options).num_rows == 6
+    ends = {
+        "endingOffsets": json.dumps({topic: {"0": 1, "1": -1}}),
+        "startingOffsets": json.dumps({topic: {"0": 0, "1": 2}}),
+    }
+    found = sources.batch("kafka", {**options, **ends})
+    assert sorted(found["value"].to_pylist()) == [b"0", b"5"]
+    with pytest.raises(SourceError, match="would be empty; use 'earliest'"):
+        sources.batch("kafka", {**options, "startingOffsets": "latest"})
+
+
+def test_an_unreachable_broker_and_a_missing_topic_are_named_before_anything_starts(
+    kafka: KafkaBroker,
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nowhere = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(SourceError, match=f"no Kafka broker answers at {nowhere}.*kafka.bootstrap.servers"):
+        sources.create("kafka", {"kafka.bootstrap.servers": nowhere, "subscribe": "clicks"})
+    topic = kafka.topic()
+    with pytest.raises(SourceError, match=f"topic '{topic}x' does not exist at .*did you mean '{topic}'"):
+        sources.create("kafka", {"kafka.bootstrap.servers": kafka.bootstrap, "subscribe": f"{topic}x"})
+
+
+def test_a_setting_that_librdkafka_does_not_know(kafka: KafkaBroker) -> None:
+    with pytest.raises(SourceError, match=r'No such configuration property: "fetch.mx.bytes".*librdkafka'):
+        sources.create(
+            "kafka",
+            {"kafka.bootstrap.servers": kafka.bootstrap, "subscribe": "x", "kafka.fetch.mx.bytes": "1"},
+        )
+
+
+def test_shares_and_cuts() -> None:
+    a, b = ("t", 0), ("t", 1)
+    assert share({a: 0, b: 0}, {a: 1000, b: 1}, 10) == {a: 9, b: 1}
+    assert share({}, {a: 5, b: 5}, 100) == {a: 5, b: 5}
+    assert cut([(a, 0, 10)], 3, None) == [(a, 0, 3), (a, 3, 6), (a, 6, 10)]
+    assert cut([(a, 0, 10), (b, 0, 1)], 2, None) == [(a, 0, 10), (b, 0, 1)]
+    assert cut([(a, 0, 10)], None, 4) == [(a, 0, 3), (a, 3, 6), (a, 6, 10)]
