@@ -222,7 +222,7 @@ WRONG: list[tuple[str, Any, str | list[str]]] = [
     (
         "sources.0.decode.format",
         "jsn",
-        "spec.sources[0].decode.format: 'jsn' is not one of json, csv, avro; did you mean 'json'?",
+        "spec.sources[0].decode.format: 'jsn' is not one of json, csv, avro, text; did you mean 'json'?",
     ),
     (
         "sources.0.decode.mode",
@@ -329,6 +329,20 @@ WRONG: list[tuple[str, Any, str | list[str]]] = [
             "spec.sources[0].deadLetter.format: 'csv' is a format of a source and a table and a sink, not one that can "
             "be a dead letter; known: json, parquet, kafka, console"
         ),
+    ),
+    (
+        "sources.0.decode",
+        {
+            "format": "json",
+            "schema": "Offset INT, datum TIMESTAMP, host STRING, path STRING",
+            "metadata": ["offset"],
+        },
+        "spec.sources[0].decode.metadata[0]: 'offset' is a column of the schema too; leave one of them out",
+    ),
+    (
+        "sources.0.decode",
+        {"format": "text", "schema": "datum TIMESTAMP, host STRING, path STRING"},
+        "spec.sources[0].decode.schema: text decodes into one STRING column, like 'line STRING'",
     ),
     # Durations and times
     (

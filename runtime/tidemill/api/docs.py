@@ -185,7 +185,9 @@ def _cell(words: str) -> str:
 
 def _formats() -> str:
     lines = ["## Formats and their options\n"]
-    titles = {"source": "Sources", "table": "Tables", "sink": "Sinks", "dead letter": "Dead letters"}
+    titles = dict(
+        zip(ROLES, ("Sources", "Tables", "Sinks", "Dead letters", "Decoders", "Encoders"), strict=True)
+    )
     for role, formats in ROLES.items():
         lines.append(f"### {titles[role]}\n")
         if role == "dead letter":

@@ -66,6 +66,9 @@ _READ_FILES = {
     "basePath": _text("where partition columns (key=value directories) begin"),
     "ignoreMissingFiles": _flag("go on when a file that was listed is gone"),
     "ignoreCorruptFiles": _flag("go on when a file cannot be read"),
+    "modifiedAfter": _text("only files changed after this time"),
+    "modifiedBefore": _text("only files changed before this time"),
+    "timeZone": _text("the zone of times that are written without one"),
 }
 
 _STREAM_FILES = _READ_FILES | {
@@ -76,8 +79,6 @@ _STREAM_FILES = _READ_FILES | {
     "fileNameOnly": _flag("a file of a known name is known, in whatever directory"),
     "cleanSource": _choice("what to do with a file that has been processed", "off", "delete", "archive"),
     "sourceArchiveDir": _text("where cleanSource=archive moves files"),
-    "modifiedAfter": _text("only files changed after this time"),
-    "modifiedBefore": _text("only files changed before this time"),
 }
 
 _TEXT_READ = {
@@ -94,7 +95,13 @@ _DATES = {
 }
 
 _BAD_RECORDS = {
-    "mode": _choice("what a bad record does", "PERMISSIVE", "DROPMALFORMED", "FAILFAST"),
+    "mode": _choice(
+        "what a bad record does; a source with a deadLetter has DEADLETTER",
+        "PERMISSIVE",
+        "DROPMALFORMED",
+        "FAILFAST",
+        "DEADLETTER",
+    ),
     "columnNameOfCorruptRecord": _text("the column that takes the text of a bad record"),
 }
 
@@ -156,7 +163,7 @@ _PARQUET_READ = {
 _AVRO_READ = {
     "avroSchema": _text("the reader's Avro schema as JSON"),
     "ignoreExtension": _flag("read files of any name"),
-    "mode": _choice("what a bad record does", "PERMISSIVE", "DROPMALFORMED", "FAILFAST"),
+    "mode": _BAD_RECORDS["mode"],
     "datetimeRebaseMode": _choice("how old dates were written", "EXCEPTION", "CORRECTED", "LEGACY"),
 }
 
@@ -270,6 +277,7 @@ SOURCES: Mapping[str, Format] = {
             "host": _text("the server"),
             "port": _count("its port"),
             "includeTimestamp": _flag("add a column `timestamp` of the arrival"),
+            "numPartitions": _count("in how many parts"),
         },
         one_of=(("host",), ("port",)),
         columns="value STRING",
@@ -340,11 +348,50 @@ SINKS: Mapping[str, Format] = {
 DEAD_LETTERS: Mapping[str, Format] = {name: SINKS[name] for name in ("json", "parquet", "kafka", "console")}
 """Where bad records can go. CSV and text have no place for the bytes of a record."""
 
+_NOT_IN_RECORDS = ("header", "lineSep", "encoding", "charset", "charToEscapeQuoteEscaping")
+_CSV_RECORD = {name: option for name, option in _CSV_LAYOUT.items() if name not in _NOT_IN_RECORDS}
+_RECORD_DATES = {name: option for name, option in _DATES.items() if name != "locale"}
+_RECORD_DATES["timeZone"] = _READ_FILES["timeZone"]
+
+DECODERS: Mapping[str, Format] = {
+    "json": Format("one JSON object", _RECORD_DATES),
+    "csv": Format(
+        "one line of comma-separated values",
+        _RECORD_DATES
+        | _CSV_RECORD
+        | {name: _CSV_READ[name] for name in ("nanValue", "positiveInf", "negativeInf")},
+    ),
+    "avro": Format(
+        "one Avro record without a file's header",
+        {
+            "avroSchema": _text("the writer's Avro schema as JSON"),
+            "confluent": _flag("the five bytes of a schema registry stand before the record"),
+        },
+    ),
+    "text": Format("one text, for a schema of one STRING column", {}),
+}
+"""What `decode` can read."""
+
+ENCODERS: Mapping[str, Format] = {
+    "json": Format("one JSON object", {"ignoreNullFields": _FILE_WRITE_OPTIONS["json"]["ignoreNullFields"]}),
+    "csv": Format(
+        "one line of comma-separated values",
+        _CSV_RECORD | {name: _FILE_WRITE_OPTIONS["csv"][name] for name in ("quoteAll", "escapeQuotes")},
+    ),
+    "avro": Format(
+        "one Avro record without a file's header",
+        {name: _FILE_WRITE_OPTIONS["avro"][name] for name in ("avroSchema", "recordName")},
+    ),
+}
+"""What `encode` can write."""
+
 ROLES: Mapping[str, Mapping[str, Format]] = {
     "source": SOURCES,
     "table": TABLES,
     "sink": SINKS,
     "dead letter": DEAD_LETTERS,
+    "decoder": DECODERS,
+    "encoder": ENCODERS,
 }
 
 

@@ -16,6 +16,8 @@ _VERBS = {
     "table": "read as a table",
     "sink": "written",
     "dead letter": "a dead letter",
+    "decoder": "decoded",
+    "encoder": "encoded",
 }
 
 _OFFSET_WORDS = {
@@ -44,14 +46,18 @@ def check_options(role: str, raw: Raw) -> Iterator[Finding]:
 
 def _unknown_format(role: str, name: str) -> str:
     known = ROLES[role]
-    elsewhere = [other for other, formats in ROLES.items() if name in formats]
+    elsewhere = [other for other in ("source", "table", "sink") if name in ROLES[other]]
     if elsewhere:
         return (
-            f"{name!r} is a format of a {' and a '.join(elsewhere)}, not one that can be {_VERBS[role]}; "
+            f"{name!r} is a format of {' and '.join(map(_article, elsewhere))}, not one that can be {_VERBS[role]}; "
             f"known: {', '.join(known)}"
         )
     hint = did_you_mean(name, known)
     return f"{name!r} is no format that can be {_VERBS[role]}" + (hint or f"; known: {', '.join(known)}")
+
+
+def _article(role: str) -> str:
+    return f"an {role}" if role[0] in "aeio" else f"a {role}"
 
 
 def _find(format: Format, key: str) -> Option | None:
@@ -67,7 +73,7 @@ def _check_names(role: str, name: str, format: Format, options: Raw) -> Iterator
             continue
         hint = did_you_mean(key, format.options)
         known = f"; known: {', '.join(format.options)}" if format.options else "; it has no options"
-        yield ("options", key), f"{name} has no such option for a {role}{hint or known}"
+        yield ("options", key), f"{name} has no such option for {_article(role)}{hint or known}"
 
 
 def _check_groups(name: str, format: Format, options: Raw) -> Iterator[Finding]:

@@ -38,6 +38,7 @@ class Encode(Part):
     options: Options = Field(
         default_factory=dict, description="Spark's options of the format, such as `ignoreNullFields`."
     )
+    RULES: ClassVar = (Rule(lambda raw: check_options("encoder", {"format": "json", **raw})),)
 
 
 class Sink(Part):

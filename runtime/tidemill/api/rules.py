@@ -48,6 +48,20 @@ def check_corrupt_column(raw: Raw) -> Iterator[Finding]:
         )
 
 
+def check_decoded_columns(raw: Raw) -> Iterator[Finding]:
+    """The names of decoded and metadata columns differ, and text has one column to go to."""
+    columns = column_types(text(raw, "schema"))
+    if columns is None:
+        return
+    lower = {name.lower() for name in columns}
+    metadata = raw.get("metadata")
+    for i, name in enumerate(metadata if isinstance(metadata, list) else ()):
+        if isinstance(name, str) and name.lower() in lower:
+            yield ("metadata", i), f"{name!r} is a column of the schema too; leave one of them out"
+    if text(raw, "format") == "text" and list(columns.values()) != ["string"]:
+        yield ("schema",), "text decodes into one STRING column, like 'line STRING'"
+
+
 def column_types(ddl: str | None) -> dict[str, str] | None:
     """Column names and types of ``ddl``; None where it is absent or wrong, which is said elsewhere."""
     if ddl is None:

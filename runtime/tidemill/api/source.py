@@ -22,7 +22,7 @@ from tidemill.api.base import (
 from tidemill.api.formats import DEAD_LETTERS, SOURCES, TABLES
 from tidemill.api.option_rules import check_options
 
-DecodeFormat = Literal["json", "csv", "avro"]
+DecodeFormat = Literal["json", "csv", "avro", "text"]
 MetadataColumn = Literal["key", "topic", "partition", "offset", "timestamp", "timestampType", "headers"]
 
 _FUNCTION_PATTERN = explained(
@@ -34,7 +34,9 @@ _FUNCTION_PATTERN = explained(
 class Decode(Part):
     """How the `value` of a record becomes columns."""
 
-    format: DecodeFormat = Field(description="What a record's `value` holds.")
+    format: DecodeFormat = Field(
+        description="What a record's `value` holds; `text`: all of it is one STRING column."
+    )
     schema_ddl: Ddl = Field(
         alias="schema",
         description="The columns of a decoded record as DDL, like `datum TIMESTAMP, status INT`. "
@@ -61,7 +63,11 @@ class Decode(Part):
         description="Spark's options of the format, such as `timestampFormat` of JSON, or `sep` of CSV.",
     )
 
-    RULES: ClassVar = (Rule(rules.check_corrupt_column),)
+    RULES: ClassVar = (
+        Rule(lambda raw: check_options("decoder", raw)),
+        Rule(rules.check_corrupt_column),
+        Rule(rules.check_decoded_columns),
+    )
 
 
 class Watermark(Part):
