@@ -110,7 +110,7 @@ def collect(plan: Node, context: Context, now_us: int | None = None) -> pa.Table
         names = ", ".join(column(a) for a in plan.output) or "1"
         sql = f"SELECT {names} FROM ({relation.sql(plan)})"
         session.register_functions(relation.functions.values())
-        schema = pa.schema(arrow_fields(plan.output))  # type: ignore[arg-type]
+        schema = pa.schema(arrow_fields(plan.output))
         rows = session.run(sql, tables, _now(now_us), schema if plan.output else None)
     finally:
         session.close()
@@ -147,7 +147,7 @@ def _leaves(
 
 def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
     batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
-    schema = pa.schema(arrow_fields(node.output))  # type: ignore[arg-type]
+    schema = pa.schema(arrow_fields(node.output))
     schema = pa.schema([f.with_name(a.name) for f, a in zip(schema, node.output, strict=True)])
     if node.kind == "arrow":
         return pa.Table.from_batches([b.cast(schema) for b in node.function(iter(batches))], schema)
@@ -254,7 +254,7 @@ def make_source(scan: Scan, context: Context) -> Source:
     """A source of the query's own. A handle that can be called makes it from the options, secrets filled in."""
     options = context.resolve(scan.options_given)
     if callable(scan.handle):
-        return scan.handle(options)  # type: ignore[no-any-return]
+        return scan.handle(options)
     return sources.create(scan.format, options, scan.user_schema or scan.schema, scan.handle)
 
 

@@ -84,7 +84,7 @@ class Job:
     def source(self, source: Source) -> Node:
         """What queries read under a source's name."""
         settings = self.spark._settings()
-        options = local_options(source.options, self.directory)
+        options = source_options(source, self.directory)
         own = own_schema(source)
         reading = Reading(source.format, source.name, decode_of(source), own)
         schema = reading.schema(options)
@@ -139,7 +139,7 @@ class Job:
     def dead_letter(self, source: Source) -> StreamingQuery:
         """The query that writes a source's bad records, once, however many queries read the source."""
         assert source.dead_letter is not None
-        options = local_options(source.options, self.directory)
+        options = source_options(source, self.directory)
         reading = Reading(source.format, source.name, decode_of(source), own_schema(source), bad=True)
         frame = self.spark._frame(
             analyze.scan(source.format, options, BAD_RECORDS, True, source.name, reading)
@@ -239,6 +239,14 @@ def trigger_of(query: Query) -> Trigger:
 
 def own_schema(source: Source) -> StructType | None:
     return parse_ddl(source.schema_ddl) if source.schema_ddl else None
+
+
+def source_options(source: Source, directory: Path) -> dict[str, str]:
+    """A source's options; where its bad records have a place to go, they leave the rows."""
+    options = local_options(source.options, directory)
+    if source.dead_letter is not None and source.decode is None:
+        options.setdefault("mode", "DEADLETTER")
+    return options
 
 
 def local_options(options: Mapping[str, str], directory: Path) -> dict[str, str]:

@@ -148,7 +148,8 @@ class Loop:
 
     def _carry_out(self, instruction: Instruction) -> Event | None:
         try:
-            return getattr(self, f"_do_{type(instruction).__name__}")(instruction)  # type: ignore[no-any-return]
+            event: Event | None = getattr(self, f"_do_{type(instruction).__name__}")(instruction)
+            return event
         except Exception as error:
             if isinstance(instruction, RunStages):
                 return AttemptFailed(error, retriable=False)
@@ -164,9 +165,10 @@ class Loop:
 
     def _close(self) -> None:
         self.query.engine.forget(self.work.query)
-        for part in (*self.work.sources, self.work.sink):
+        closers = [*(source.close for source in self.work.sources), self.work.sink.close]
+        for close in closers:
             with contextlib.suppress(Exception):
-                part.close()
+                close()
         self.query.log.release(self.generation)
         with self.settled:
             self.settled.notify_all()

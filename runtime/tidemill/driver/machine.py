@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Literal
+from typing import Any, Literal
 
 from tidemill.driver.entries import PlanEntry, PreparedEntry
 from tidemill.driver.watermark import Watermarks
@@ -362,7 +362,7 @@ class Machine:
         return []
 
 
-TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Machine, object], list[Instruction]]] = {
+TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Machine, Any], list[Instruction]]] = {
     (Phase.RECOVERING, Recovered): Machine.recovered,
     (Phase.RECOVERING, StopAsked): Machine.stop_asked,
     (Phase.RECOVERING, Failed): Machine.failed,
@@ -385,7 +385,7 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Machine, object], list[Instru
     (Phase.STOPPED, StopAsked): Machine.ignore,
     (Phase.STOPPED, Failed): Machine.ignore,
     (Phase.STOPPED, Due): Machine.ignore,
-}  # type: ignore[assignment]
+}
 """Every transition. (Polled after a stop: the poll was under way; its answer no longer counts.)"""
 
 

@@ -31,8 +31,8 @@ class JoinOperator(StatefulOperator):
         columns = (*spec.left.columns, *spec.right.columns)
         super().__init__({"left": self.schemas["l"], "right": self.schemas["r"]}, shards, stable=columns)
         self.by_side = {"l": self.tables["left"], "r": self.tables["right"]}
-        columns = ", ".join([*(f"l.{c}" for c in spec.left.columns), *(f"r.{c}" for c in spec.right.columns)])
-        pairs = f"SELECT {columns}, l._id AS _l, r._id AS _r"
+        taken = ", ".join([*(f"l.{c}" for c in spec.left.columns), *(f"r.{c}" for c in spec.right.columns)])
+        pairs = f"SELECT {taken}, l._id AS _l, r._id AS _r"
         self.old_right_sql = f"{pairs} FROM new_l l JOIN old_r r ON {spec.on}"
         self.new_right_sql = (
             f"{pairs} FROM (SELECT * FROM new_l UNION ALL SELECT * FROM old_l) l JOIN new_r r ON {spec.on}"

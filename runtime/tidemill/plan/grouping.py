@@ -181,5 +181,5 @@ def _finish(node: Aggregate, specs: Sequence[AggregateSpec], keys: Sequence[str]
         names = [f"p{at + i}" for i in range(len(spec.partial))]
         at += len(spec.partial)
         items.append(f"{spec.finish.format(*names)} AS {column(item.attribute)}")
-    schema = pa.schema(arrow_fields(node.output))  # type: ignore[arg-type]
+    schema = pa.schema(arrow_fields(node.output))
     return Fragment(f"SELECT {', '.join(items)} FROM state", (Input("state", "stage", -1, ()),), schema)

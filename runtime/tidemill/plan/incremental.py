@@ -125,7 +125,7 @@ class Splitter:
         no_data: bool = False,
     ) -> None:
         """A stage that computes ``node``."""
-        schema = pa.schema(arrow_fields(node.output))  # type: ignore[arg-type]
+        schema = pa.schema(arrow_fields(node.output))
         self.stages.append(Stage(len(self.stages), fragments, operator, watermark, schema, no_data))
         self.leaf(node, "stage", len(self.stages) - 1)
 
@@ -143,7 +143,7 @@ class Splitter:
     def finished(
         self, relation: Relation, sql: str, fields: Sequence[tuple[str, object]], node: Node
     ) -> Fragment:
-        schema = pa.schema(fields)  # type: ignore[arg-type]
+        schema = pa.schema(fields)
         return Fragment(sql, self.inputs(node), schema, tuple(relation.functions.values()))
 
     def inputs(self, node: Node) -> tuple[Input, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -19,8 +19,6 @@ from tidemill.types import StructType, to_arrow
 
 if TYPE_CHECKING:
     from tidemill.plan.incremental import Splitter
-
-_FLIPPED = {exp.LT: exp.GT, exp.LTE: exp.GTE, exp.GT: exp.LT, exp.GTE: exp.LTE}
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def join_stage(splitter: Splitter, node: Join, mark: WatermarkOf | None) -> Wate
     }
     assert node.condition is not None
     on = relation.expression(node.condition, columns)
-    schema = pa.schema(arrow_fields(node.output))  # type: ignore[arg-type]
+    schema = pa.schema(arrow_fields(node.output))
     functions = tuple(relation.functions.values())
     what = (node.how, "on", in_words(node.condition))
     operator = JoinBy(splitter.next_id(), what, node.how, left[1], right[1], on, functions, schema)
@@ -146,10 +144,10 @@ def _expiries(
 
 
 def _event_key(child: Node, key: exp.Expression) -> Attribute | None:
-    key = key.unnest()
-    if not isinstance(key, Ref):
+    bare = key.unnest()
+    if not isinstance(bare, Ref):
         return None
-    return next((a for a in child.output if a.id == key.attribute_id and a.delay is not None), None)
+    return next((a for a in child.output if a.id == bare.attribute_id and a.delay is not None), None)
 
 
 def _lag(child: Node, other: Node, parts: Sequence[exp.Expression], settings: Settings) -> int | None:
@@ -162,7 +160,7 @@ def _lag(child: Node, other: Node, parts: Sequence[exp.Expression], settings: Se
     others = {a.id for a in other.output if a.delay is not None}
     found = []
     for part in parts:
-        if type(part) not in _FLIPPED:
+        if not isinstance(part, exp.LT | exp.LTE | exp.GT | exp.GTE):
             continue
         low, high = part.this, part.expression
         if isinstance(part, exp.GT | exp.GTE):
@@ -188,9 +186,9 @@ def _solve(
     return left[1] - right[1] if plus[0] in own and minus[0] in others else None
 
 
-def _linear(e: exp.Expression, settings: Settings) -> tuple[dict[int, int], int] | None:
-    """``e`` as a sum of time columns and microseconds."""
-    e = e.unnest()
+def _linear(expression: exp.Expression, settings: Settings) -> tuple[dict[int, int], int] | None:
+    """The expression as a sum of time columns and microseconds."""
+    e: Any = expression.unnest()
     if isinstance(e, Ref):
         return {e.attribute_id: 1}, 0
     if isinstance(e, exp.Cast):

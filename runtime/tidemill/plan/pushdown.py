@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 from sqlglot import exp
 
@@ -53,13 +54,13 @@ def conjuncts(e: exp.Expression | None) -> Conditions:
     """
     if e is None:
         return []
-    e = e.unnest()
-    return conjuncts(e.this) + conjuncts(e.expression) if isinstance(e, exp.And) else [e]
+    bare: Any = e.unnest()
+    return conjuncts(bare.this) + conjuncts(bare.expression) if isinstance(bare, exp.And) else [bare]
 
 
 def conjunction(parts: Sequence[exp.Expression]) -> exp.Expression | None:
     """The parts as one condition; None for none."""
-    wrapped = [exp.Paren(this=p.copy()) for p in parts]
+    wrapped: list[exp.Expression] = [exp.Paren(this=p.copy()) for p in parts]
     return reduce(lambda a, b: exp.And(this=a, expression=b), wrapped) if wrapped else None
 
 
@@ -139,10 +140,10 @@ def substituted(e: exp.Expression, by_id: Mapping[int, exp.Expression]) -> exp.E
     """``e`` with its references replaced."""
 
     def swap(node: exp.Expression) -> exp.Expression:
-        found = by_id.get(node.attribute_id) if isinstance(node, Ref) else None
-        if found is None:
+        stands_for = by_id.get(node.attribute_id) if isinstance(node, Ref) else None
+        if stands_for is None:
             return node
-        found = found.unalias()
+        found: Any = stands_for.unalias()
         return found.copy() if isinstance(found, Ref) else exp.Paren(this=found.copy())
 
     return e.copy().transform(swap)
@@ -159,7 +160,7 @@ def _join(node: Join, conditions: Conditions) -> Node:
 
     def place(parts: Conditions, allowed: Sequence[str]) -> Conditions:
         """Give each part to a side that it is all about; what no side may take is left."""
-        left_over = []
+        left_over: Conditions = []
         for part in parts:
             used = references(part)
             side = next((s for s in allowed if used and used <= sides[s] and is_deterministic(part)), None)
