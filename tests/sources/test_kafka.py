@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -238,10 +238,10 @@ def test_a_broker_that_dies_and_comes_back_mid_read(own_kafka: KafkaBroker) -> N
         assert len(values(source, start, middle)) == 500
         own_kafka.kill()
         assert source.latest(end, Limits()) == end  # waits for the broker
-        back = threading.Thread(target=own_kafka.start)
-        back.start()
-        rest = values(source, middle, end)
-        back.join()
+        with ThreadPoolExecutor(1) as other:
+            reading = other.submit(values, source, middle, end)
+            own_kafka.start()  # here: a broker dies with the thread that started it
+            rest = reading.result()
         assert rest == [f"{i:06d}" for i in range(500, 2_000)]
         own_kafka.produce(topic, ["after"])
         assert until(source, end, 1)[1] == ["after"]
