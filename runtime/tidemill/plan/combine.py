@@ -219,7 +219,7 @@ def cast(e: exp.Expression, kind: DataType) -> exp.Expression:
     """CAST as the parser builds it."""
     from tidemill.plan.dialect import parse_expression
 
-    made = parse_expression(f"CAST(NULL AS {kind.simpleString()})")
+    made = parse_expression(f"CAST(NULL AS {ddl(kind)})")
     made.set("this", e)
     return made
 
@@ -263,10 +263,12 @@ def set_operation(left: Node, right: Node, kind: Literal["intersect", "except"],
     if kind == "intersect" and (left.streaming or right.streaming):
         raise AnalysisException(
             "Intersect of streaming DataFrames/Datasets is not supported; use a left semi join on the columns",
+            "_LEGACY_ERROR_TEMP_3102",
         )
     if kind == "except" and right.streaming:
         raise AnalysisException(
             "Except on a streaming DataFrame/Dataset on the right is not supported; swap the sides, or use a join",
+            "_LEGACY_ERROR_TEMP_3102",
         )
     left, right = _widened([left, right], word)
     right, _ = apart(left, right)

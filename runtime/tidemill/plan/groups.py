@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException
-from tidemill.plan.dialect import call, function_name
+from tidemill.plan.dialect import function_name
 from tidemill.plan.expressions import (
     Settings,
     compile_aggregate,
-    has_aggregate,
     is_aggregate,
     is_deterministic,
     is_generator,
 )
+from tidemill.plan.grouped_names import Later, read_grouped, read_key, window_calls
 from tidemill.plan.grouping_sets import Grouping, Sets, grouping_sets
 from tidemill.plan.names import NAMED, pretty
-from tidemill.plan.nodes import Aggregate, Attribute, Filter, Named, Node, Project, Ref, Session
+from tidemill.plan.nodes import Aggregate, Attribute, Filter, Named, Node, Ref, Session
 from tidemill.plan.ordering import orders_of, sorted_over
-from tidemill.plan.resolve import Scope, narrowed, refs
-from tidemill.plan.select import Item, expand_stars, item_name, projected, read_item
+from tidemill.plan.resolve import Scope, narrowed
+from tidemill.plan.select import Item, expand_stars, projected
 from tidemill.plan.windows import event_delay, extract
 from tidemill.types import MapType
 
@@ -60,140 +59,13 @@ def aggregate(
     ``having`` and ``order`` may use the items' names, keys and aggregate calls."""
     scope = Scope.over(child, settings)
     expanded = expand_stars(items, scope)
-    resolved_keys = [_key(k, expanded, scope) for k in expand_stars(keys, scope)]
-    read = [_item(i, expanded, scope) for i in expanded]
-    later = _Later(scope, read)
+    resolved_keys = [read_key(k, expanded, scope) for k in expand_stars(keys, scope)]
+    windows = window_calls(keys, expanded)
+    read = [read_grouped(i, expanded, scope, windows) for i in expanded]
+    later = Later(scope, read, windows)
     conditions = [later.resolve(c) for c in ([having] if having is not None else [])]
     ordered = orders_of(order, read, later.resolve)
     return _Grouped(child, scope, resolved_keys, read, conditions, ordered, grouping).node()
-
-
-def _key(written: exp.Expression, items: Sequence[exp.Expression], scope: Scope) -> exp.Expression:
-    """A key as written: an expression, an item's position counted from 1, or an item's alias."""
-    written = written.this if isinstance(written, exp.Alias) else written
-    if isinstance(written, exp.Literal) and not written.is_string and str(written.this).isdigit():
-        return _by_position(int(written.this), items, scope)
-    try:
-        key = scope.resolve(written)
-    except AnalysisException as error:
-        aliased = _alias_of(written, items, scope)
-        if aliased is None:
-            raise error from None
-        key = scope.resolve(aliased)
-    while isinstance(key, exp.Paren):
-        key = key.this
-    if has_aggregate(key):
-        raise AnalysisException(
-            f"aggregate functions are not allowed in GROUP BY, but found {pretty(key)}", "GROUP_BY_AGGREGATE"
-        )
-    return key
-
-
-def _alias_of(
-    written: exp.Expression, items: Sequence[exp.Expression], scope: Scope
-) -> exp.Expression | None:
-    if not (isinstance(written, exp.Column) and len(written.parts) == 1):
-        return None
-    found = [i.this for i in items if isinstance(i, exp.Alias) and scope.same(i.alias, written.name)]
-    return found[0] if len(found) == 1 else None
-
-
-def _by_position(position: int, items: Sequence[exp.Expression], scope: Scope) -> exp.Expression:
-    if not 1 <= position <= len(items):
-        raise AnalysisException(
-            f"GROUP BY position {position} is not in select list (valid range is [1, {len(items)}])",
-            "GROUP_BY_POS_OUT_OF_RANGE",
-        )
-    item = items[position - 1]
-    item = item.this if isinstance(item, exp.Alias) else item
-    if has_aggregate(item):
-        raise AnalysisException(
-            f"GROUP BY {position} refers to an expression {pretty(item)} that contains an aggregate function; "
-            "aggregate functions are not allowed in GROUP BY",
-            "GROUP_BY_POS_AGGREGATE",
-        )
-    return scope.resolve(item)
-
-
-def _item(written: exp.Expression, items: Sequence[exp.Expression], scope: Scope) -> Item:
-    """An entry; one that uses an earlier entry's alias gets that entry's expression in its place."""
-    try:
-        return read_item(written, scope)
-    except AnalysisException as error:
-        if not (error.condition or "").startswith("UNRESOLVED_COLUMN"):
-            raise
-        earlier = items[: next(n for n, i in enumerate(items) if i is written)]
-        aliases = {i.alias: i.this for i in earlier if isinstance(i, exp.Alias)}
-        item = read_item(_inlined(written, aliases, scope, error), scope)
-        return replace(item, names=(written.parts[-1].name,)) if isinstance(written, exp.Column) else item
-
-
-def _inlined(
-    e: exp.Expression, aliases: dict[str, exp.Expression], scope: Scope, error: AnalysisException
-) -> exp.Expression:
-    def inline(node: exp.Expression) -> exp.Expression:
-        if isinstance(node, exp.Column):
-            head, *path = (p.name for p in node.parts)
-            found = next((v for k, v in aliases.items() if scope.same(k, head)), None)
-            if found is not None and not _known(node, scope):
-                _refuse_lateral_in_aggregate(node)
-                made: exp.Expression = exp.Paren(this=found.copy())
-                made.meta[NAMED] = f"lateralAliasReference({head})"
-                for name in path:
-                    made = exp.Dot(this=made, expression=exp.to_identifier(name, quoted=True))
-                return made
-        return node
-
-    made = e.transform(inline)
-    if made == e:
-        raise error
-    return made
-
-
-def _refuse_lateral_in_aggregate(node: exp.Expression) -> None:
-    parent = node.parent
-    while parent is not None:
-        if is_aggregate(parent):
-            raise AnalysisException(
-                f"the feature is not supported: referencing a lateral column alias `{node.name}` in the aggregate "
-                f"function {pretty(parent)}; write out what the alias stands for",
-                "UNSUPPORTED_FEATURE.LATERAL_COLUMN_ALIAS_IN_AGGREGATE_FUNC",
-            )
-        parent = parent.parent
-
-
-def _known(node: exp.Expression, scope: Scope) -> bool:
-    try:
-        scope.resolve(node)
-    except AnalysisException:
-        return False
-    return True
-
-
-@dataclass
-class _Later:
-    """Names in HAVING and ORDER BY: the items' names first, except inside aggregate calls."""
-
-    scope: Scope
-    items: Sequence[Item]
-
-    def resolve(self, e: exp.Expression) -> exp.Expression:
-        return self.scope.resolve(self._named(e, inside=False))
-
-    def _named(self, e: exp.Expression, inside: bool) -> exp.Expression:
-        if isinstance(e, exp.Column) and len(e.parts) == 1 and not inside:
-            found = [i for i in self.items if len(i.names) == 1 and self.scope.same(i.names[0], e.name)]
-            same = {id(i): i for i in found}
-            if len(same) == 1:
-                return exp.Paren(this=found[0].expression.copy())
-        made = e.copy() if e.parent is None else e
-        inside = inside or is_aggregate(made)
-        for key, value in list(made.args.items()):
-            if isinstance(value, exp.Expression):
-                made.set(key, self._named(value, inside))
-            elif isinstance(value, list):
-                made.set(key, [self._named(v, inside) if isinstance(v, exp.Expression) else v for v in value])
-        return made
 
 
 @dataclass
@@ -415,6 +287,3 @@ def _check_call(e: exp.Expression) -> None:
             "function; compute the argument in a select below first",
             "AGGREGATE_FUNCTION_WITH_NONDETERMINISTIC_EXPRESSION",
         )
-
-
-__all__ = ["Grouping", "Literal", "Project", "aggregate", "call", "item_name", "normal", "refs"]

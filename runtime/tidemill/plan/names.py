@@ -179,6 +179,11 @@ def _not(e: exp.Expression) -> str:
     return f"(NOT {pretty(inner)})"
 
 
+def _negated(e: exp.Expression, text: str) -> str:
+    """SQLGlot keeps the NOT of NOT LIKE inside."""
+    return f"(NOT {text})" if e.args.get("negate") else text
+
+
 def _window(e: exp.Expression) -> str:
     parts = []
     if e.args.get("partition_by"):
@@ -261,8 +266,8 @@ _SHAPES: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
         f"(IF({_list([e.this, e.args['true'], *([f] if (f := e.args.get('false')) else [])])}))"
     ),
     exp.DPipe: lambda e: f"concat({pretty(e.this)}, {pretty(e.expression)})",
-    exp.Like: lambda e: f"{pretty(e.this)} LIKE {pretty(e.expression)}",
-    exp.ILike: lambda e: f"ilike({pretty(e.this)}, {pretty(e.expression)})",
+    exp.Like: lambda e: _negated(e, f"{pretty(e.this)} LIKE {pretty(e.expression)}"),
+    exp.ILike: lambda e: _negated(e, f"ilike({pretty(e.this)}, {pretty(e.expression)})"),
     exp.RegexpLike: lambda e: f"RLIKE({pretty(e.this)}, {pretty(e.expression)})",
     exp.Distinct: lambda e: f"DISTINCT {_list(e.expressions)}",
     exp.Filter: lambda e: f"{pretty(e.this)} FILTER (WHERE {pretty(e.expression.this)})",

@@ -135,21 +135,29 @@ class Scope:
 
     def column(self, parts: Sequence[str]) -> exp.Expression:
         """What the name ``parts`` (dots taken apart) means. Raises on unknown and ambiguous names."""
+        without_fields: Attribute | None = None
         for pool in (self.visible, self.hidden):
             found, path = self._matches(parts, pool)
             if len(found) > 1:
-                could = ", ".join(quoted(*a.qualifier[-1:], a.name) for a in found)
-                raise AnalysisException(
-                    f"reference {quoted(*parts)} is ambiguous, could be: [{could}]; qualify it with an alias, "
-                    f"or take it from its DataFrame as df['{parts[-1]}']",
-                    "AMBIGUOUS_REFERENCE",
-                )
-            if found:
+                raise self._ambiguous(parts, found)
+            if found and path and not _has_fields(found[0].type):
+                without_fields = without_fields or found[0]
+            elif found:
                 return self._path(found[0], parts, path)
         lateral = self._lateral(parts)
+        if lateral is None and without_fields is not None:
+            return self._path(without_fields, parts, parts[1:])  # says what is wrong with it
         if lateral is None:
             raise self.unknown(parts)
         return lateral
+
+    def _ambiguous(self, parts: Sequence[str], found: Sequence[Attribute]) -> AnalysisException:
+        could = ", ".join(quoted(*a.qualifier[-1:], a.name) for a in found)
+        return AnalysisException(
+            f"reference {quoted(*parts)} is ambiguous, could be: [{could}]; qualify it with an alias, "
+            f"or take it from its DataFrame as df['{parts[-1]}']",
+            "AMBIGUOUS_REFERENCE",
+        )
 
     def _path(self, attribute: Attribute, parts: Sequence[str], path: Sequence[str]) -> exp.Expression:
         written = parts[len(parts) - len(path) - 1]
@@ -170,8 +178,6 @@ class Scope:
             if found:
                 return found, parts[2:]
         found = _distinct(a for a in pool if self.same(a.name, parts[0]))
-        if len(parts) > 1 and found and not any(_has_fields(a.type) for a in found):
-            return [], ()
         return found, parts[1:]
 
     def _lateral(self, parts: Sequence[str]) -> exp.Expression | None:

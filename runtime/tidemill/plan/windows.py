@@ -116,7 +116,7 @@ def _time_window(child: Node, window: exp.Anonymous, scope: Scope) -> TimeWindow
     slide = numbers[1] if len(numbers) > 1 else length
     offset = numbers[2] if len(numbers) > 2 else 0
     _check_numbers(window, length, slide, offset)
-    made = Attribute("window", window_type(kind), nullable=False, delay=event_delay(time, scope))
+    made = Attribute("window", window_type(kind), nullable=length != slide, delay=event_delay(time, scope))
     return TimeWindows(child, time, made, length, slide, offset)
 
 
