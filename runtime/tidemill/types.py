@@ -210,7 +210,8 @@ class StructField(DataType):
     metadata: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def simpleString(self) -> str:
-        return f"{quoted(self.name)}:{self.dataType.simpleString()}"
+        # Without backticks, as in Spark: a text to read. `ddl` gives one that can be parsed back.
+        return f"{self.name}:{self.dataType.simpleString()}"
 
     def jsonValue(self) -> dict[str, Any]:
         return {

@@ -44,7 +44,7 @@ def _trim(name: str) -> Callable[[Any], exp.Expression]:
     def parse(parser: Any) -> exp.Expression:
         node = parser._parse_trim()
         side = (node.args.get("position") or "").upper()
-        which = {"LEADING": "ltrim", "TRAILING": "rtrim", "BOTH": "btrim"}.get(side, name)
+        which = {"LEADING": "ltrim", "TRAILING": "rtrim", "BOTH": "trim"}.get(side, name)
         characters = node.args.get("expression")
         return call(which, node.this, characters)
 

@@ -21,7 +21,20 @@ NAMED = "name"
 """Key of an expression's ``meta``: the text that a rewritten expression had as the user wrote it."""
 
 # Functions that show themselves in capitals or with the defaults of arguments that were left out.
-_SHOWN = {"power": "POWER", "ceil": "CEIL", "ceiling": "ceiling", "floor": "FLOOR", "rlike": "RLIKE"}
+_CAPITALS = (
+    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh cot csc degrees exp expm1 hypot log log10 log1p log2 power "
+    "radians rlike sec signum sin sinh sqrt tan tanh"
+)
+_SHOWN = {name: name.upper() for name in _CAPITALS.split()} | {
+    "dateadd": "date_add",
+    "curdate": "current_date",
+}
+_SHOWN |= {"array_agg": "collect_list", "mean": "avg"}
+_FIRST_ONLY = (
+    "first", "last", "any_value", "first_value", "last_value", "from_json", "from_csv", "from_avro",
+    "approx_count_distinct",
+)  # fmt: skip
+"""Those that show their first argument and no other."""
 _DEFAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "split": (3, ("-1",)),
     "percentile_approx": (3, ("10000",)),
@@ -29,6 +42,22 @@ _DEFAULTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "unix_timestamp": (2, ("yyyy-MM-dd HH:mm:ss",)),
     "from_unixtime": (2, ("yyyy-MM-dd HH:mm:ss",)),
     "locate": (3, ("1",)),
+    "round": (2, ("0",)),
+    "bround": (2, ("0",)),
+    "regexp_replace": (4, ("1",)),
+    "regexp_extract": (3, ("1",)),
+    "regexp_extract_all": (3, ("1",)),
+    "mask": (5, ("X", "x", "n", "NULL")),
+    "substr": (3, ("2147483647",)),
+    "substring": (3, ("2147483647",)),
+    "lpad": (3, (" ",)),
+    "rpad": (3, (" ",)),
+    "to_unix_timestamp": (2, ("yyyy-MM-dd HH:mm:ss",)),
+    "months_between": (3, ("true",)),
+    "sort_array": (2, ("true",)),
+    "percentile": (3, ("1",)),
+    "listagg": (2, ("NULL",)),
+    "str_to_map": (3, (",", ":")),
     "overlay": (4, ("-1",)),
     "lag": (3, ("1", "NULL")),
     "lead": (3, ("1", "NULL")),
@@ -89,16 +118,20 @@ def _call(e: exp.Expression) -> str:
         return f"extract({pretty(arguments[0])} FROM {pretty(arguments[1])})"
     if name in ("isnull", "isnotnull") and len(arguments) == 1:
         return f"({pretty(arguments[0])} IS {'NOT ' if name == 'isnotnull' else ''}NULL)"
-    if name in ("first", "last", "any_value", "first_value", "last_value"):
+    if name == "positive":
+        return f"(+ {_list(arguments)})"
+    if name in ("ceil", "floor") and len(arguments) == 1:
+        return f"{name.upper()}({_list(arguments)})"
+    if name in _FIRST_ONLY:
         arguments = arguments[:1]
-    if name in ("from_json", "from_csv", "from_avro"):
-        arguments = arguments[:1]
-    if name in ("btrim", "ltrim", "rtrim", "trim") and len(arguments) == 2:
-        side = {"btrim": "BOTH", "trim": "BOTH", "ltrim": "LEADING", "rtrim": "TRAILING"}[name]
+    if name in ("ltrim", "rtrim", "trim") and len(arguments) == 2:
+        side = {"trim": "BOTH", "ltrim": "LEADING", "rtrim": "TRAILING"}[name]
         return f"TRIM({side} {pretty(arguments[1])} FROM {pretty(arguments[0])})"
     if name == "position":
         return f"locate({_list(arguments)}{', 1' if len(arguments) == 2 else ''})"
     texts = [_argument(a) for a in arguments]
+    if name in ("aggregate", "reduce") and len(arguments) == 3:
+        texts.append("lambdafunction(namedlambdavariable(), namedlambdavariable())")
     full, defaults = _DEFAULTS.get(name, (0, ()))
     texts += defaults[len(defaults) - max(0, full - len(texts)) :] if len(texts) < full else ()
     return f"{_SHOWN.get(name, name)}({', '.join(texts)})"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from sqlglot import exp
 
 from tidemill.errors import PySparkAttributeError, PySparkTypeError, PySparkValueError
+from tidemill.plan.names import NAMED, pretty
 from tidemill.sql.arguments import expect, wrong_type
 from tidemill.sql.literals import call, literal
 from tidemill.sql.rendering import render
@@ -101,7 +102,7 @@ class Column:
     # --- Arithmetic -------------------------------------------------------------------------------------------------
 
     def __neg__(self) -> Column:
-        return Column(exp.Neg(this=tree(self)))
+        return self._call("negative")
 
     def __add__(self, other: Any) -> Column:
         return self._binary(exp.Add, other)
@@ -188,6 +189,10 @@ class Column:
     def isin(self, *cols: Any) -> Column:
         """Whether the value is one of ``cols``, or of the one list or set given."""
         values = cols[0] if len(cols) == 1 and isinstance(cols[0], (list, set, tuple)) else cols
+        if not values:  # SQL has no empty list
+            none = exp.Boolean(this=False)
+            none.meta[NAMED] = f"({pretty(self._expression)} IN ())"
+            return Column(none)
         return Column(exp.In(this=tree(self), expressions=[tree(v) for v in values]))
 
     def isNull(self) -> Column:

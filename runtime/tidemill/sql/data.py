@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tidemill.errors import ParseException, PySparkTypeError, PySparkValueError
 from tidemill.sql.inference import infer_schema
@@ -136,6 +135,8 @@ def _fitted(column: pa.ChunkedArray, field: StructField, time_zone: str) -> pa.C
     if isinstance(field.dataType, TimestampType) and pa.types.is_timestamp(column.type):
         micros = column.cast(pa.timestamp("us", column.type.tz), safe=False)
         if column.type.tz is None:
+            import pyarrow.compute as pc  # slow to import, and few programs get here
+
             # A time without a zone is wall clock time of the session; hours that a clock skips or repeats take a side.
             micros = pc.assume_timezone(micros, time_zone, ambiguous="earliest", nonexistent="latest")
         return micros.cast(pa.timestamp("us", "UTC")).cast(target)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tidemill.sql.column import Column, ColumnOrName
+from sqlglot import exp
+
+from tidemill.sql.column import Column, ColumnOrName, named_tree
 from tidemill.sql.functions.building import call, lit, optional, value
 
 
@@ -348,7 +350,7 @@ def translate(srcCol: ColumnOrName, matching: str, replace: str) -> Column:
 
 def trim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at both ends."""
-    return call("trim", col) if trim is None else call("btrim", col, trim)
+    return call("trim", col, trim)
 
 
 def try_to_binary(col: ColumnOrName, format: ColumnOrName | None = None) -> Column:
@@ -413,12 +415,20 @@ def try_validate_utf8(str: ColumnOrName) -> Column:
 
 def like(str: ColumnOrName, pattern: ColumnOrName, escapeChar: Column | None = None) -> Column:
     """SQL's LIKE: ``%`` is any text, ``_`` any character; ``escapeChar`` takes their meaning away."""
-    return call("like", str, pattern, escapeChar)
+    return _matching(exp.Like, str, pattern, escapeChar)
 
 
 def ilike(str: ColumnOrName, pattern: ColumnOrName, escapeChar: Column | None = None) -> Column:
     """LIKE without regard to case."""
-    return call("ilike", str, pattern, escapeChar)
+    return _matching(exp.ILike, str, pattern, escapeChar)
+
+
+def _matching(
+    kind: type[exp.Expression], text: ColumnOrName, pattern: ColumnOrName, escape: Column | None
+) -> Column:
+    """LIKE as SQL's parser makes it."""
+    made = kind(this=named_tree(text), expression=named_tree(pattern))
+    return Column(made if escape is None else exp.Escape(this=made, expression=named_tree(escape)))
 
 
 __all__ = [
