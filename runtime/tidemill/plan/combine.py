@@ -16,7 +16,7 @@ from tidemill.plan.names import pretty
 from tidemill.plan.nodes import Attribute, Deduplicate, Join, JoinType, Named, Node, Project, Ref, Union
 from tidemill.plan.renew import renewed
 from tidemill.plan.resolve import Scope, quoted
-from tidemill.types import BooleanType, DataType, MapType, NullType
+from tidemill.types import BooleanType, DataType, MapType, NullType, ddl
 
 _SPELLINGS: dict[str, JoinType] = {
     "inner": "inner", "cross": "cross",
