@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from tidemill.sinks.base import Generation
 
 _DEFAULT_RETENTION_MINUTES = 7 * 24 * 60
 """Kafka's default of ``offsets.retention.minutes``, for brokers that do not tell theirs."""
+
+_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Markers:
         self.query = query
         # The admin client has no use for a producer's settings, and says so.
         plain = {k: v for k, v in config.items() if k not in kafkaclient.settings({})}
-        self._admin = kafkaclient.make(AdminClient, plain)
+        self._connect = lambda: kafkaclient.make(AdminClient, plain)
+        self._admin = self._connect()
 
     def read(self, tasks: range) -> dict[int, Marker]:
         """The markers of some tasks; waits for transactions that are being ended."""
@@ -77,7 +81,11 @@ class Markers:
                 [request], require_stable=True, request_timeout=10
             )
             try:
-                partitions = next(iter(answer.values())).result().topic_partitions
+                partitions = next(iter(answer.values())).result(_ANSWER_SECONDS + 1).topic_partitions
+            except FutureTimeout as error:
+                # It waits for a coordinator that is gone, and would go on waiting (librdkafka's issue 5511).
+                last, self._admin = error, self._connect()
+                continue
             except KafkaException as error:
                 if error.args[0].name() == "GROUP_ID_NOT_FOUND":
                     return None

@@ -21,6 +21,10 @@ to back: one producer 9 to 30 ms a transaction, two 5 to 9 ms."""
 CALL_SECONDS = 30.0
 """For one call to a producer. A broker that restarts is back sooner, and librdkafka finds it by itself."""
 
+OFFSETS_SECONDS = 10.0
+"""For `send_offsets_to_transaction`, which we time ourselves: it can hang for ever, whatever its time-out says, when
+the coordinator restarts (https://github.com/confluentinc/librdkafka/issues/5511)."""
+
 _PAUSE_SECONDS = 0.05
 """Before a failed transaction is tried again: what made it fail is seldom gone sooner."""
 
@@ -171,7 +175,10 @@ class _Producer:
         self.client.begin_transaction()
         produce(self.client)
         offset = TopicPartition(marker.topic, 0, marker.next, marker.metadata())
-        self.client.send_offsets_to_transaction([offset], group_metadata, CALL_SECONDS)
+        _within(
+            OFFSETS_SECONDS,
+            lambda: self.client.send_offsets_to_transaction([offset], group_metadata, OFFSETS_SECONDS),
+        )
         self.client.commit_transaction(CALL_SECONDS)
 
     def abort(self) -> bool:
@@ -186,6 +193,31 @@ class _Producer:
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None and self.failed is None and not error.name().startswith("_PURGE"):
             self.failed = error
+
+
+def _within(seconds: float, call: Callable[[], None]) -> None:
+    """Run ``call`` and raise what it raises, or a time-out if it does not come back; it is then left to itself."""
+    import confluent_kafka
+
+    came: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            call()
+            came.append(None)
+        except BaseException as error:
+            came.append(error)
+
+    thread = threading.Thread(target=run, name="kafka offsets", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not came:
+        code = confluent_kafka.KafkaError._TIMED_OUT
+        raise confluent_kafka.KafkaException(
+            confluent_kafka.KafkaError(code, "no answer from the group coordinator")
+        )
+    if came[0] is not None:
+        raise came[0]
 
 
 def _kafka_error(error: Exception) -> Any:
