@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tidemill.api.base import Finding, Raw, part, parts, text
-from tidemill.api.formats import SINKS, SOURCES, is_true, own_columns
+from tidemill.api.formats import SINKS, SOURCES, given, is_true, own_columns
 from tidemill.api.moments import parse_stop_at
 from tidemill.errors import PySparkException, did_you_mean
 from tidemill.types import parse_ddl
@@ -199,6 +199,11 @@ def check_encode(raw: Raw) -> Iterator[Finding]:
     format = text(raw, "format")
     if "encode" in raw and format in SINKS and format != "kafka":
         yield ("encode",), f"{format} writes columns; encode is for kafka"
+    elif "encode" in raw and format == "kafka" and not given(part(raw, "options"), "topic"):
+        yield (
+            ("options",),
+            "encode makes one record of all columns, so the option 'topic' has to say where it goes",
+        )
 
 
 def check_key(raw: Raw) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from tidemill import sources
 from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
@@ -19,7 +19,6 @@ from tidemill.errors import AnalysisException, TidemillError
 from tidemill.launch import QuerySpec, SinkSpec, Trigger, start
 from tidemill.plan import analyze
 from tidemill.plan.nodes import Node, OutputMode, Scan
-from tidemill import sources
 from tidemill.secrets import SecretResolver
 from tidemill.sinks.encoding import Encoding
 from tidemill.sources.base import Source as OpenSource
@@ -127,13 +126,7 @@ class Job:
             self.queries.append(self.begin(query, frame))
 
     def begin(self, query: Query, frame: DataFrame) -> StreamingQuery:
-        sink = query.sink
-        encoding = None
-        if sink.encode is not None:
-            e = sink.encode
-            encoding = Encoding(e.format, tuple(sink.key), e.key_format, e.options)
-        options = local_options(sink.options, self.directory)
-        spec = SinkSpec(sink.format, options, tuple(sink.partition_by), encoding=encoding)
+        spec = sink_of(query, self.directory)
         return self.launch(frame, query.name, spec, query.output_mode, trigger_of(query))
 
     def dead_letter(self, source: Source) -> StreamingQuery:
@@ -226,6 +219,16 @@ class Reading:
         if self.decode is not None:
             made = DecodedSource(made, self.decode, self.name)
         return BadRecordsSource(made) if self.bad else made
+
+
+def sink_of(query: Query, directory: Path) -> SinkSpec:
+    """Where a query writes; a memory table has the query's name."""
+    sink, encode = query.sink, query.sink.encode
+    encoding = Encoding(encode.format, tuple(sink.key), encode.key_format, encode.options) if encode else None
+    options = local_options(sink.options, directory)
+    if sink.format == "memory":
+        options["queryName"] = query.name
+    return SinkSpec(sink.format, options, tuple(sink.partition_by), encoding=encoding)
 
 
 def trigger_of(query: Query) -> Trigger:

@@ -55,10 +55,9 @@ def analysis(job: StreamingJob, directory: Path) -> list[Problem]:
 
     ``directory``: the manifest's, where its program and the modules of its functions are looked for.
     """
-    from tidemill import launch
+    from tidemill.cli.analysis import analyse
 
-    check_job = getattr(launch, "check_job", None)
-    return list(check_job(job, directory)) if check_job else []
+    return analyse(job, directory)
 
 
 # --- What is printed ------------------------------------------------------------------------------------------------

@@ -143,7 +143,9 @@ def _json_kind(kind: pa.DataType) -> DataType:
 def _csv(options: Options, found: Sequence[File], reader: Any) -> StructType:
     """Names from the header (or ``_c0``, ``_c1``, ...); all STRING unless ``inferSchema``."""
     layout = fields.csv_layout(options.given)
-    names_reader = reader(Options("csv", {**options.given, "header": "false"}, options.given), StructType())
+    names_reader = reader(
+        Options("csv", {**options.given, "header": "false"}, (*options.given, "header")), StructType()
+    )
     first, _ = names_reader.records(found[0])
     if not len(first):
         return StructType()
