@@ -68,7 +68,10 @@ class Number(str):
 
 
 def parse_json(text: str) -> Any:
-    """A JSON value whose numbers are `Number`; the last of two fields of one name wins; `Bad` if it is none."""
+    """A JSON value whose numbers are `Number`; `Bad` if it is none.
+
+    The first of two fields of one name wins, as with DuckDB (with Spark the last does).
+    """
     try:
         value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(" \t\r\n\ufeff")))
     except RecursionError:
@@ -79,7 +82,14 @@ def parse_json(text: str) -> Any:
     return Bad(f"malformed JSON: {_shown(rest)} follows the end of the record") if rest else value
 
 
-_DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=Number
+)
 
 
 def json_record(text: str, schema: StructType, rules: TextRules) -> tuple[dict[str, Any], str | None]:
@@ -121,7 +131,10 @@ def json_value(value: Any, kind: DataType, rules: TextRules, at: str) -> tuple[A
             return _whole([v for v, _ in parts], [r for _, r in parts])
         case MapType(_, inner) if isinstance(value, dict):
             found = {k: json_value(v, inner, rules, f"{at}.{k}") for k, v in value.items()}
-            return _whole([(k, v) for k, (v, _) in found.items()], [r for _, r in found.values()])
+            return _whole(
+                [(k.encode(errors="replace").decode(), v) for k, (v, _) in found.items()],
+                [r for _, r in found.values()],
+            )
     got = _json_atom(value, kind, rules)
     if isinstance(got, Bad):
         return None, f"column {at!r}: {_shown(_text(value))} is not {got.reason}"
@@ -136,7 +149,8 @@ def _whole(value: Any, reasons: list[str | None]) -> tuple[Any, str | None]:
 
 def _json_atom(value: Any, kind: DataType, rules: TextRules) -> Any:
     if isinstance(kind, StringType):
-        return value if type(value) is str else _text(value)
+        # As in Java, half of a surrogate pair becomes a question mark.
+        return _text(value).encode(errors="replace").decode()
     if isinstance(kind, BooleanType):
         return value if isinstance(value, bool) else Bad("BOOLEAN (true or false without quotes)")
     if isinstance(value, Number):

@@ -228,7 +228,9 @@ def _json_map(options: Options, name: str) -> Partitions:
     except (ValueError, TypeError, AttributeError) as error:
         times = name.endswith("ByTimestamp")
         if not times:
-            hint = did_you_mean(text, ("earliest", "latest"))
+            # A word for "now" is nearer to latest in meaning than any measure of letters knows.
+            near = "latest" if text.lower() in ("newest", "now", "end", "last") else text
+            hint = did_you_mean(near, ("earliest", "latest"))
         expected = (
             "a JSON map of times in milliseconds" if times else "earliest, latest or a JSON map of offsets"
         )
