@@ -9,7 +9,7 @@ from tidemill.plan import coercion
 from tidemill.plan.casts import _wrapped as wrapped
 from tidemill.plan.casts import cast, sql_name
 from tidemill.plan.compiler import Compiler, handles
-from tidemill.plan.literals import IntervalValue, interval, number
+from tidemill.plan.literals import MICROS, IntervalValue, interval, number
 from tidemill.plan.rendering import from_local, let, to_local
 from tidemill.plan.typed import Settings, Typed, cast_sql, duck_type, failure, null_of
 from tidemill.types import (
@@ -65,6 +65,11 @@ def binary(
         if found is None:
             raise _unfit(operator, a, b, text)
         return found
+    if settings.ansi and isinstance(a.type, StringType) and isinstance(b.type, StringType):
+        raise AnalysisException(
+            f"cannot resolve {text or operator!r}: two strings are no numbers; cast one of them",
+            "DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE",
+        )
     kind = _operand_type(operator, a, b, settings)
     if kind is None:
         raise _unfit(operator, a, b, text)
@@ -91,6 +96,8 @@ def _operand_type(operator: str, a: Typed, b: Typed, settings: Settings) -> Data
     kind = coercion.tightest(x, y)
     if isinstance(kind, NullType):
         kind = DoubleType()
+    if not settings.ansi and FloatType() in (x, y) and isinstance(y if x == FloatType() else x, IntegralType):
+        kind = FloatType()
     if operator == "/" and not isinstance(kind, DecimalType):
         return DoubleType()
     if operator == "div" and isinstance(kind, IntegralType):
@@ -141,6 +148,7 @@ def _divided(operator: str, a: Typed, b: Typed, kind: DataType, settings: Settin
 
     def render(x: str, y: str) -> str:
         if operator == "div":  # the one quotient that overflows
+            minus = f"-({x})" if settings.ansi or safe else wrapped(f"(-CAST({x} AS HUGEINT))", kind)
             plain = (
                 f"CASE WHEN {y} = -1 THEN -({x}) ELSE {x} // {y} END"
                 if not _known_divisor(b)
@@ -240,6 +248,10 @@ def _negative(compiler: Compiler, node: exp.Neg) -> Typed:
     inner = node.this
     if isinstance(inner, exp.Literal) and not inner.is_string:
         return number(inner.this, negative=True)
+    if isinstance(inner, exp.Cast) and isinstance(inner.this, exp.Literal) and not inner.this.is_string:
+        suffixed = inner.copy()  # -9223372036854775808L: the sign belongs to the literal
+        suffixed.set("this", exp.Literal.number("-" + inner.this.this))
+        return compiler.compile(suffixed)
     return negated(compiler.compile(inner), compiler.settings)
 
 
@@ -359,8 +371,11 @@ def _difference(a: Typed, b: Typed, settings: Settings) -> Typed | None:
         )
     kind = coercion.tightest(a.type, b.type)
     assert kind is not None
-    a, b = cast(a, kind, settings), cast(b, kind, settings)
-    return Typed(f"to_microseconds(epoch_us({a.sql}) - epoch_us({b.sql}))", DayTimeIntervalType(), nullable)
+    # Between wall clocks, as Spark has it: across a change of the clock a day is still a day.
+    x, y = (cast(v, kind, settings).sql for v in (a, b))
+    if isinstance(kind, TimestampType):
+        x, y = to_local(x, settings), to_local(y, settings)
+    return Typed(f"to_microseconds(epoch_us({x}) - epoch_us({y}))", DayTimeIntervalType(), nullable)
 
 
 def _interval_sum(operator: str, a: Typed, b: Typed) -> Typed:
@@ -370,16 +385,6 @@ def _interval_sum(operator: str, a: Typed, b: Typed) -> Typed:
         value = IntervalValue(x.months + sign * y.months, x.days + sign * y.days, x.micros + sign * y.micros)
         return interval(value, kind)
     return Typed(f"({a.sql} {operator} {b.sql})", kind, a.nullable or b.nullable)
-
-
-def interval_micros(sql: str) -> str:
-    """A day-time interval as microseconds."""
-    return let(
-        sql,
-        lambda x: (
-            f"(datepart('day', {x}) * 86400000000 + epoch_us({x} - to_days(CAST(datepart('day', {x}) AS INTEGER))))"
-        ),
-    )
 
 
 def _scaled(operator: str, a: Typed, b: Typed, settings: Settings) -> Typed | None:

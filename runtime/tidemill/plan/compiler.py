@@ -12,7 +12,7 @@ from tidemill.kernel.udf import UserFunction
 from tidemill.plan.casts import cast, sql_name
 from tidemill.plan.nodes import Ref
 from tidemill.plan.typed import Settings, Typed, duck_type
-from tidemill.types import DataType, parse_type
+from tidemill.types import DataType, TimestampType, parse_type
 
 if TYPE_CHECKING:
     from tidemill.plan.functions.registry import Call
@@ -59,7 +59,10 @@ class Compiler:
     def compile_lambda(
         self, call: Call, node: exp.Expression, parameters: Sequence[Typed]
     ) -> tuple[list[str], Typed]:
-        """A lambda's body, and the names that its parameters got; fewer may be written than are given."""
+        """A lambda's body, and the names that its parameters got; fewer may be written than are given.
+
+        A parameter whose SQL holds ``{}`` stands for that expression of its name.
+        """
         if not isinstance(node, exp.Lambda):
             raise AnalysisException(
                 f"{call.name}() takes a lambda like x -> x + 1 here, not {node.sql('spark')!r}",
@@ -73,12 +76,12 @@ class Compiler:
             )
         names = [f"l{len(self.scopes)}_{i}" for i in range(len(parameters))]
         scope = {
-            w.lower(): Typed(n, p.type, p.nullable)
+            w.lower(): Typed(p.sql.format(n) if "{}" in p.sql else n, p.type, p.nullable)
             for w, n, p in zip(written, names, parameters, strict=False)
         }
         self.scopes.append(scope)
         try:
-            return names, self.compile(node.this)
+            return names[: max(len(written), _LEAST_NAMES.get(call.name, 1))], self.compile(node.this)
         finally:
             self.scopes.pop()
 
@@ -99,6 +102,11 @@ class Compiler:
                 "DATATYPE_MISMATCH.FILTER_NOT_BOOLEAN",
             )
         return cast(found, BooleanType(), self.settings)
+
+
+_LEAST_NAMES = {"aggregate": 2, "reduce": 2, "zip_with": 2, "map_filter": 2, "transform_values": 2, "transform_keys": 2,
+                "map_zip_with": 3, "array_sort": 2}  # fmt: skip
+"""Names that a renderer writes whether the lambda uses them or not."""
 
 
 @handles(Ref)
@@ -153,7 +161,7 @@ def _typed_number(text: str, to: DataType) -> Typed | None:
     """``1L``, ``2S``, ``3Y``: the parser gives a cast of a number; its value stays known."""
     from tidemill.types import IntegralType
 
-    if isinstance(to, IntegralType) and text.isdigit() and int(text) < 1 << (to.bits - 1):
+    if isinstance(to, IntegralType) and text.lstrip("-").isdigit() and -(1 << (to.bits - 1)) <= int(text) < 1 << (to.bits - 1):
         return Typed(f"CAST({text} AS {duck_type(to)})", to, False, int(text))
     return None
 
@@ -198,8 +206,14 @@ def _type_text(node: exp.Expression) -> str:
 def _udf(compiler: Compiler, node: UdfCall) -> Typed:
     function: UserFunction = node.args["udf"]
     arguments = [compiler.compile(e) for e in node.expressions]
-    sql = f"{function.sql_name}({', '.join(a.sql for a in arguments) or 'true'})"
+    passed = [_with_zone(a) for a in arguments] or ["true"]
+    sql = f"{function.sql_name}({', '.join(passed)})"
     return Typed(sql, function.return_type, True)
+
+
+def _with_zone(value: Typed) -> str:
+    """A user's function tells instants from local times by the zone of their column."""
+    return f"timezone('UTC', {value.sql})" if isinstance(value.type, TimestampType) else value.sql
 
 
 @handles(exp.Anonymous)

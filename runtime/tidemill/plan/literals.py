@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -58,6 +59,8 @@ def number(text: str, negative: bool = False) -> Typed:
             return Typed(f"CAST({value} AS BIGINT)", LongType(), False, value)
         return _decimal(sign + text)
     if re.search(r"[eE]", text):
+        if math.isinf(float(text)):
+            raise AnalysisException(f"the literal {sign}{text} is beyond any double", "INVALID_NUMERIC_LITERAL_RANGE")
         return Typed(f"CAST('{sign}{text}' AS DOUBLE)", DoubleType(), False, float(sign + text))
     return _decimal(sign + text)
 

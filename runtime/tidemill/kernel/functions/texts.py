@@ -38,6 +38,8 @@ def _java_form(value: float, shortest: str) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0 or 1e-3 <= abs(value) < 1e7:
         return shortest if "." in shortest and "e" not in shortest else f"{value:.1f}"
+    if abs(value) == 5e-324:
+        return "-4.9E-324" if value < 0 else "4.9E-324"  # Java gives the least double two digits
     mantissa, _, exponent = shortest.partition("e")
     sign = "-" if mantissa.startswith("-") else ""
     whole, _, fraction = mantissa.lstrip("-").partition(".")
@@ -74,3 +76,266 @@ def java_regex(pattern: str) -> re.Pattern[str]:
 @kernel("rlike")
 def _rlike() -> KernelFunction:
     return by_row(lambda text, pattern: java_regex(pattern).search(text) is not None, "BOOLEAN", pa.bool_())
+
+
+@kernel("upper")
+def _upper() -> KernelFunction:
+    return by_row(str.upper, "VARCHAR", pa.string())
+
+
+@kernel("lower")
+def _lower() -> KernelFunction:
+    return by_row(str.lower, "VARCHAR", pa.string())
+
+
+@kernel("reverse")
+def _reverse() -> KernelFunction:
+    return by_row(lambda t: t[::-1], "VARCHAR", pa.string())
+
+
+@kernel("initcap")
+def _initcap() -> KernelFunction:
+    """Words are what spaces part; the first letter is a capital, the rest are not."""
+
+    def capital(word: str) -> str:
+        return word[:1].title() + word[1:].lower()
+
+    return by_row(lambda t: " ".join(capital(w) for w in t.split(" ")), "VARCHAR", pa.string())
+
+
+def levenshtein(a: str, b: str) -> int:
+    """The least number of characters to insert, delete or change."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]
+
+
+@kernel("levenshtein")
+def _levenshtein() -> KernelFunction:
+    return by_row(levenshtein, "INTEGER", pa.int32())
+
+
+@kernel("levenshtein_up_to")
+def _levenshtein_up_to() -> KernelFunction:
+    def distance(a: str, b: str, most: int) -> int:
+        found = levenshtein(a, b)
+        return found if found <= most else -1
+
+    return by_row(distance, "INTEGER", pa.int32())
+
+
+_SOUNDEX = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "01230127022455012623017202", strict=True))
+
+
+def soundex(text: str) -> str:
+    """The code as Spark has it: 7 stands for H and W, which part nothing."""
+    if not text or not (text[0].isascii() and text[0].isalpha()):
+        return text
+    first = text[0].upper()
+    found, last = first, _SOUNDEX[first]
+    for sign in text[1:]:
+        if not (sign.isascii() and sign.isalpha()):
+            last = "0"
+            continue
+        code = _SOUNDEX[sign.upper()]
+        if code == "7":
+            continue
+        if code not in ("0", last):
+            found += code
+            if len(found) == 4:
+                break
+        last = code
+    return found.ljust(4, "0")
+
+
+@kernel("soundex")
+def _soundex() -> KernelFunction:
+    return by_row(soundex, "VARCHAR", pa.string())
+
+
+@kernel("subbinary")
+def _subbinary() -> KernelFunction:
+    def cut(raw: bytes, start: int, size: int) -> bytes:
+        begin = start - 1 if start > 0 else len(raw) + start if start < 0 else 0
+        end = min(begin + size, len(raw)) if size >= 0 else begin
+        return raw[max(begin, 0) : max(end, 0)] if end > max(begin, 0) else b""
+
+    return by_row(cut, "BLOB", pa.binary())
+
+
+@kernel("contains_bytes")
+def _contains_bytes() -> KernelFunction:
+    return by_row(lambda a, b: b in a, "BOOLEAN", pa.bool_())
+
+
+@kernel("translate")
+def _translate() -> KernelFunction:
+    def change(text: str, signs: str, by: str) -> str:
+        table: dict[str, str] = {}
+        for n, sign in enumerate(signs):
+            table.setdefault(sign, by[n] if n < len(by) else "")
+        return "".join(table.get(c, c) for c in text)
+
+    return by_row(change, "VARCHAR", pa.string())
+
+
+@kernel("overlay")
+def _overlay() -> KernelFunction:
+    def lay(text: str, by: str, at: int, size: int) -> str:
+        length = size if size >= 0 else len(by)
+        return text[: max(at - 1, 0)] + by + text[max(at - 1 + length, 0) :] if at + length - 1 >= 0 else by + text
+
+    return by_row(lay, "VARCHAR", pa.string())
+
+
+@kernel("substring_index")
+def _substring_index() -> KernelFunction:
+    def part(text: str, by: str, count: int) -> str:
+        if not by or count == 0:
+            return ""
+        parts = text.split(by)
+        if count > 0:
+            return by.join(parts[:count])
+        # From the right, where matches may overlap otherwise.
+        return by.join(_rsplit(text, by)[count:])
+
+    return by_row(part, "VARCHAR", pa.string())
+
+
+def _rsplit(text: str, by: str) -> list[str]:
+    return text.rsplit(by)
+
+
+@kernel("mask")
+def _mask() -> KernelFunction:
+    def masked(text: str | None, upper: str | None, lower: str | None, digit: str | None, other: str | None) -> str | None:
+        if text is None:
+            return None
+
+        def sign(c: str) -> str:
+            by = upper if c.isupper() else lower if c.islower() else digit if c.isdigit() else other
+            return c if by is None else by
+
+        return "".join(sign(c) for c in text)
+
+    return by_row(masked, "VARCHAR", pa.string(), null_in=True)
+
+
+@kernel("quote")
+def _quote() -> KernelFunction:
+    return by_row(lambda t: "'" + t.replace("\\", "\\\\").replace("'", "\\'") + "'", "VARCHAR", pa.string())
+
+
+@kernel("str_to_map")
+def _str_to_map() -> KernelFunction:
+    from tidemill.kernel.functions.regexes import split
+    from tidemill.kernel.functions.rows import Refused
+
+    def read(text: str, pair: str, key: str) -> list[tuple[str, str | None]]:
+        found: dict[str, str | None] = {}
+        for part in split(text, pair, -1):
+            name, *rest = split(part, key, 2)
+            if name in found:
+                raise Refused("DUPLICATED_MAP_KEY", f"Duplicate map key {name} was found; make the keys distinct.")
+            found[name] = rest[0] if rest else None
+        return list(found.items())
+
+    return by_row(read, "MAP(VARCHAR, VARCHAR)", pa.map_(pa.string(), pa.string()))
+
+
+@kernel("unbase64")
+def _unbase64() -> KernelFunction:
+    import base64
+
+    from tidemill.kernel.functions.rows import Refused
+
+    def read(text: str) -> bytes:
+        plain = re.sub(r"[^A-Za-z0-9+/]", "", text)
+        if len(plain) % 4 == 1:
+            raise Refused("CONVERSION_INVALID_INPUT", f"{text!r} is no base64")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4))
+
+    return by_row(read, "BLOB", pa.binary())
+
+
+@kernel("url_encode")
+def _url_encode() -> KernelFunction:
+    from urllib.parse import quote_plus
+
+    return by_row(lambda t: quote_plus(t, safe="*").replace("~", "%7E"), "VARCHAR", pa.string())
+
+
+def url_decoded(text: str) -> str | None:
+    """The text behind percent signs; None if one is followed by no two digits."""
+    from urllib.parse import unquote_plus
+
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        return None
+    return unquote_plus(text)
+
+
+@kernel("url_decode")
+def _url_decode() -> KernelFunction:
+    from tidemill.kernel.functions.rows import Refused
+
+    def read(text: str) -> str:
+        found = url_decoded(text)
+        if found is None:
+            raise Refused("CANNOT_DECODE_URL", f"{text!r} is no URL-encoded text; use `try_url_decode` for NULL instead.")
+        return found
+
+    return by_row(read, "VARCHAR", pa.string())
+
+
+@kernel("try_url_decode")
+def _try_url_decode() -> KernelFunction:
+    return by_row(url_decoded, "VARCHAR", pa.string())
+
+
+_CHARSETS = {"US-ASCII": "ascii", "ISO-8859-1": "latin-1", "UTF-8": "utf-8", "UTF-16BE": "utf-16-be", "UTF-16LE": "utf-16-le",
+             "UTF-16": "utf-16", "UTF-32": "utf-32-be"}  # fmt: skip
+
+
+def _charset(name: str) -> str:
+    from tidemill.kernel.functions.rows import Refused
+
+    found = _CHARSETS.get(name.upper())
+    if found is None:
+        raise Refused("INVALID_PARAMETER_VALUE.CHARSET", f"{name!r} is not one of {', '.join(_CHARSETS)}")
+    return found
+
+
+@kernel("encode")
+def _encode() -> KernelFunction:
+    from tidemill.kernel.functions.rows import Refused
+
+    def write(text: str, name: str) -> bytes:
+        charset = _charset(name)
+        try:
+            if charset == "utf-16":
+                return b"\xfe\xff" + text.encode("utf-16-be")
+            return text.encode(charset)
+        except UnicodeEncodeError:
+            raise Refused("MALFORMED_CHARACTER_CODING", f"{text!r} cannot be written in {name}") from None
+
+    return by_row(write, "BLOB", pa.binary())
+
+
+@kernel("decode")
+def _decode() -> KernelFunction:
+    from tidemill.kernel.functions.rows import Refused
+
+    def read(raw: bytes, name: str) -> str:
+        charset = _charset(name)
+        try:
+            if charset == "utf-16":
+                little = raw[:2] == b"\xff\xfe"
+                return raw.removeprefix(b"\xfe\xff").removeprefix(b"\xff\xfe").decode("utf-16-le" if little else "utf-16-be")
+            return raw.decode(charset)
+        except UnicodeDecodeError:
+            raise Refused("MALFORMED_CHARACTER_CODING", f"0x{raw.hex()} is no text in {name}") from None
+
+    return by_row(read, "VARCHAR", pa.string())

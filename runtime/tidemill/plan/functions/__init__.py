@@ -8,7 +8,7 @@ from tidemill.plan.functions.registry import FUNCTIONS, Call, Function, lookup
 
 FAMILIES = (
     "conditional", "math", "string", "datetime", "collection", "higher", "json", "hash", "aggregate", "statistics", "window",
-    "misc",
+    "misc", "fields",
 )  # fmt: skip
 
 for _family in FAMILIES:

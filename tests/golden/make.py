@@ -1,0 +1,104 @@
+"""Take golden answers from real PySpark. By hand: needs PySpark 4.3 and Java 17, which the tests do not.
+
+    python tests/golden/make.py [family ...]
+
+Reads ``cases/<family>.txt`` (see `cases.py`) and writes ``answers/<family>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["TZ"] = "UTC"
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import canonical  # noqa: E402
+import cases  # noqa: E402
+import inputs  # noqa: E402
+from pyspark.errors import PySparkException  # noqa: E402
+from pyspark.sql import SparkSession  # noqa: E402
+
+MANY = 30
+"""Expressions that are tried in one query; those of a query that fails are tried alone."""
+
+
+def session() -> SparkSession:
+    spark = (
+        SparkSession.builder.master("local[1]")
+        .config("spark.sql.shuffle.partitions", "1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("OFF")
+    table = spark.sql(inputs.table_sql()).repartition(1).sortWithinPartitions("k")
+    table.cache().createOrReplaceTempView("t")
+    spark.table("t").count()
+    return spark
+
+
+def ask(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
+    """Answers for cases of one zone, mode and shape."""
+    first = group[0]
+    items = ", ".join(f"{c.sql} AS c{n}" for n, c in enumerate(group))
+    query = {
+        "rows": f"SELECT {items} FROM t ORDER BY k",
+        "one": f"SELECT {items}",
+        "aggregate": f"SELECT g, {items} FROM t GROUP BY g ORDER BY g",
+    }[first.shape]
+    try:
+        frame = spark.sql(query)
+        offset = 1 if first.shape == "aggregate" else 0
+        kinds = [f.dataType.simpleString() for f in frame.schema.fields][offset:]
+        found = frame.toArrow()
+    except Exception as error:
+        if len(group) > 1:
+            half = len(group) // 2
+            return ask(spark, group[:half]) + ask(spark, group[half:])
+        return [failed(first, error)]
+    return [
+        {**c.key(), "type": kinds[n], "values": canonical.column(found.column(n + offset))}
+        for n, c in enumerate(group)
+    ]
+
+
+def failed(case: cases.Case, error: Exception) -> dict:
+    condition = error.getCondition() if isinstance(error, PySparkException) else None
+    if condition is None:
+        print(f"?? {case.sql}: {type(error).__name__} {str(error)[:200]}", file=sys.stderr)
+    return {**case.key(), "error": condition or "UNKNOWN"}
+
+
+def answer(spark: SparkSession, family: str) -> list[dict]:
+    wanted = cases.load(family)
+    found: dict[cases.Case, dict] = {}
+    shapes = sorted({(c.zone, c.ansi, c.shape) for c in wanted})
+    for zone, ansi, shape in shapes:
+        spark.conf.set("spark.sql.session.timeZone", zone)
+        spark.conf.set("spark.sql.ansi.enabled", str(ansi).lower())
+        group = [c for c in wanted if (c.zone, c.ansi, c.shape) == (zone, ansi, shape)]
+        for start in range(0, len(group), MANY):
+            part = group[start : start + MANY]
+            found.update(zip(part, ask(spark, part), strict=True))
+    return [found[c] for c in wanted]
+
+
+def main() -> None:
+    spark = session()
+    (HERE / "answers").mkdir(exist_ok=True)
+    for family in sys.argv[1:] or cases.families():
+        answers = answer(spark, family)
+        lines = ",\n".join(json.dumps(a, ensure_ascii=False, sort_keys=True) for a in answers)
+        (HERE / "answers" / f"{family}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        errors = sum("error" in a for a in answers)
+        print(f"{family}: {len(answers)} answers, {errors} of them errors")
+
+
+if __name__ == "__main__":
+    main()
