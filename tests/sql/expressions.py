@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from tidemill.sql import Column, Window
 from tidemill.sql import functions as F
-from tidemill.sql import types as T
 
 SCHEMA = (
     "a int, b int, s string, u string, d double, t timestamp, dt date, arr array<int>, m map<string,int>, "

@@ -29,7 +29,7 @@ _SHOWN = {name: name.upper() for name in _CAPITALS.split()} | {
     "dateadd": "date_add",
     "curdate": "current_date",
 }
-_SHOWN |= {"array_agg": "collect_list", "mean": "avg"}
+_SHOWN |= {"array_agg": "collect_list"}
 _FIRST_ONLY = (
     "first", "last", "any_value", "first_value", "last_value", "from_json", "from_csv", "from_avro",
     "approx_count_distinct",
@@ -118,6 +118,9 @@ def _call(e: exp.Expression) -> str:
         return f"extract({pretty(arguments[0])} FROM {pretty(arguments[1])})"
     if name in ("isnull", "isnotnull") and len(arguments) == 1:
         return f"({pretty(arguments[0])} IS {'NOT ' if name == 'isnotnull' else ''}NULL)"
+    if name in ("update_field", "drop_field"):
+        change = f"WithField({pretty(arguments[2])})" if name == "update_field" else "dropfield()"
+        return f"update_fields({pretty(arguments[0])}, {change})"
     if name == "positive":
         return f"(+ {_list(arguments)})"
     if name in ("ceil", "floor") and len(arguments) == 1:
