@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException
+from tidemill.plan.columns import drop, rename, rename_all, with_columns
 from tidemill.plan.combine import join, natural, refuse_maps, set_operation, union
 from tidemill.plan.durations import parse_duration
 from tidemill.plan.expressions import Settings, Typed, has_aggregate, has_window, is_aggregate, is_generator
@@ -38,8 +39,8 @@ from tidemill.plan.nodes import (
     Scan,
 )
 from tidemill.plan.ordering import sort
-from tidemill.plan.resolve import Scope, expose, narrowed, refs
-from tidemill.plan.select import drop, project, rename, rename_all, with_columns
+from tidemill.plan.resolve import Scope, expose, narrowed, nodes_of, refs
+from tidemill.plan.select import project
 from tidemill.plan.windows import is_window_struct, time_windows
 from tidemill.types import BooleanType, LongType, NullType, StructType, TimestampType
 
@@ -161,13 +162,13 @@ def _check_filter(condition: exp.Expression, scope: Scope) -> None:
             "WINDOW_FUNCTION_NOT_ALLOWED_IN_CLAUSE",
         )
     if has_aggregate(condition):
-        calls = ", ".join(pretty(n) for n in condition.walk() if is_aggregate(n))
+        calls = ", ".join(pretty(n) for n in nodes_of(condition) if is_aggregate(n))
         raise AnalysisException(
             f'the WHERE condition "{shown}" contains invalid expressions: {calls}; aggregate first, then filter, or '
             "use HAVING",
             "INVALID_WHERE_CONDITION",
         )
-    if any(is_generator(n) for n in condition.walk()) or time_windows(condition):
+    if any(is_generator(n) for n in nodes_of(condition)) or time_windows(condition):
         raise AnalysisException(
             f"the generator is not supported: outside the SELECT clause, found: {shown}; select it first, then filter",
             "UNSUPPORTED_GENERATOR.OUTSIDE_SELECT",

@@ -27,7 +27,7 @@ from tidemill.plan.nodes import (
     Union,
 )
 from tidemill.plan.ranges import has_equality, time_bounded, watermark_in_keys
-from tidemill.plan.resolve import columns
+from tidemill.plan.resolve import columns, nodes_of
 
 UNSUPPORTED = "_LEGACY_ERROR_TEMP_3102"
 """Spark's condition for most of these; it has no better name."""
@@ -221,7 +221,7 @@ def _check_project(node: Project) -> None:
                 "function: group by window(time, duration)",
                 "NON_TIME_WINDOW_NOT_SUPPORTED_IN_STREAMING",
             )
-        if any(function_name(n) == "monotonically_increasing_id" for n in e.walk()):
+        if any(function_name(n) == "monotonically_increasing_id" for n in nodes_of(e)):
             raise _unsupported(
                 "Expression(s): monotonically_increasing_id() is not supported with streaming DataFrames/Datasets; "
                 "use uuid(), or the source's own offsets"

@@ -182,7 +182,8 @@ def _widened(nodes: list[Node], operation: str) -> list[Node]:
         if len(node.output) != len(nodes[0].output):
             raise AnalysisException(
                 f"{operation} can only be performed on inputs with the same number of columns, but the first input "
-                f"has {len(nodes[0].output)} columns and the {_ORDINALS[min(i, 9)]} input has {len(node.output)} columns",
+                f"has {len(nodes[0].output)} columns and the {_ORDINALS[min(i, 9)]} input has "
+                f"{len(node.output)} columns",
                 "NUM_COLUMNS_MISMATCH",
             )
     kinds = [a.type for a in nodes[0].output]

@@ -125,7 +125,7 @@ def _field_of(base: exp.Expression, column: exp.Column, shown: str) -> exp.Expre
 
 def _refuse_lateral_in_aggregate(node: exp.Expression) -> None:
     parent = node.parent
-    while parent is not None:
+    while isinstance(parent, exp.Expression):
         if is_aggregate(parent):
             raise AnalysisException(
                 f"the feature is not supported: referencing a lateral column alias `{node.name}` in the aggregate "

@@ -58,11 +58,10 @@ def sets_of(grouping: Grouping, count: int) -> list[tuple[int, ...]]:
     >>> sets_of("rollup", 2)
     [(0, 1), (0,), ()]
     """
-    if grouping == "rollup":
+    if isinstance(grouping, str) and grouping == "rollup":
         return [tuple(range(n)) for n in range(count, -1, -1)]
-    if grouping == "cube":
+    if isinstance(grouping, str):
         return [s for n in range(count, -1, -1) for s in combinations(range(count), n)]
-    assert not isinstance(grouping, str)
     return [tuple(s) for s in grouping]
 
 

@@ -65,7 +65,7 @@ def aggregate(
     later = Later(scope, read, windows)
     conditions = [later.resolve(c) for c in ([having] if having is not None else [])]
     ordered = orders_of(order, read, later.resolve)
-    return _Grouped(child, scope, resolved_keys, read, conditions, ordered, grouping).node()
+    return _Grouped(child, scope, resolved_keys, read, conditions, list(ordered), grouping).node()
 
 
 @dataclass
@@ -77,7 +77,7 @@ class _Grouped:
     keys: list[exp.Expression]
     items: list[Item]
     conditions: list[exp.Expression]
-    order: list[exp.Ordered]
+    order: list[exp.Expression]
     grouping: Grouping | None
     calls: list[Named] = field(default_factory=list)
     named_keys: list[Named] = field(default_factory=list)
@@ -167,8 +167,8 @@ class _Grouped:
 
     def _replaced(self, e: exp.Expression, sets: Sets | None) -> exp.Expression:
         plain = normal(e)
-        for key, ref in self.user_keys:
-            if key == plain:
+        for known, ref in self.user_keys:
+            if known == plain:
                 return _kept_name(ref, e)
         if function_name(e) in ("grouping", "grouping_id"):
             return self._grouping_call(e, sets)
@@ -229,10 +229,28 @@ class _Grouped:
         written = [_as_written(i, self.items[n], node) for n, i in enumerate(items)]
         if not order and [_ref_id(w) for w in written] == [a.id for a in node.output]:
             return node
+        named = None if order else self._renamed(node, items)
+        if named is not None:
+            return named
         made = projected(node, written, scope)
         if not order:
             return made
         return narrowed(sorted_over(made, node, items, order, scope), made.output)
+
+    def _renamed(self, node: Node, items: list[Item]) -> Node | None:
+        """The aggregation itself under the items' names, where they are just its columns in order."""
+        if not isinstance(node, Aggregate) or node.session is not None:
+            return None
+        if [_ref_id(i.expression) for i in items] != [a.id for a in node.output]:
+            return None
+        named = [
+            Named(k.attribute.renewed(name=i.names[0], qualifier=()), k.expression) if i.aliased else k
+            for k, i in zip((*node.keys, *node.aggregates), items, strict=True)
+        ]
+        if any(n.attribute.name != i.names[0] for n, i in zip(named, items, strict=True)):
+            return None
+        keys = len(node.keys)
+        return replace(node, keys=tuple(named[:keys]), aggregates=tuple(named[keys:]))
 
 
 def _kept_name(ref: Ref, e: exp.Expression) -> Ref:

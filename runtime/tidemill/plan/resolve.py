@@ -5,8 +5,9 @@ Spark's order: ``a.b`` is first the column ``b`` of the alias ``a``, else the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from sqlglot import exp
 
@@ -42,6 +43,12 @@ _SUGGESTIONS = 5
 def columns(attributes: Iterable[Attribute]) -> dict[int, Typed]:
     """The attributes as `compile_expression` wants them, for types; the SQL is that of `plan.physical`."""
     return {a.id: Typed(f"c{a.id}", a.type, a.nullable) for a in attributes}
+
+
+def nodes_of(e: exp.Expression) -> Iterator[exp.Expression]:
+    """Every node of a tree, the root first."""
+    for node in e.walk():
+        yield cast(exp.Expression, node)
 
 
 def refs(e: exp.Expression) -> set[int]:

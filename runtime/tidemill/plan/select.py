@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException
 from tidemill.plan.dialect import function_name
-from tidemill.plan.expressions import Settings, has_aggregate, has_window, is_aggregate, is_generator
+from tidemill.plan.expressions import Settings, has_aggregate, is_generator
 from tidemill.plan.generators import generator_outputs
 from tidemill.plan.names import NAMED, pretty
 from tidemill.plan.nodes import Attribute, Generate, Named, Node, Project, Ref
-from tidemill.plan.resolve import Scope, quoted, refs
+from tidemill.plan.resolve import Scope, nodes_of, quoted, refs
 from tidemill.plan.windows import event_delay, extract
 from tidemill.types import StructType
 
@@ -278,7 +278,7 @@ def unique(named: Sequence[Named]) -> tuple[Named, ...]:
 
 
 def _refuse_nested(e: exp.Expression) -> None:
-    for node in e.walk():
+    for node in nodes_of(e):
         if function_name(node) in ("grouping", "grouping_id"):
             raise AnalysisException(
                 "grouping()/grouping_id() can only be used with GroupingSets/Cube/Rollup; group by those",
@@ -331,7 +331,7 @@ def generate(
 
 
 def _refuse_nested_argument(e: exp.Expression) -> None:
-    if is_generator(e) or any(is_generator(n) for n in e.walk()):
+    if is_generator(e) or any(is_generator(n) for n in nodes_of(e)):
         raise AnalysisException(
             f'the generator is not supported: nested in another generator, "{pretty(e)}"; select it on its own first',
             "UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS",
@@ -344,89 +344,3 @@ def _alias_count(item: Item, made: int) -> AnalysisException:
         f'"{pretty(item.expression)}" makes {made} column(s), the aliases are {", ".join(item.names) or "none"}',
         "UDTF_ALIAS_NUMBER_MISMATCH",
     )
-
-
-# --- Variations of select -------------------------------------------------------------------------------------------
-
-
-def with_columns(child: Node, columns: Mapping[str, exp.Expression], settings: Settings) -> Node:
-    """The child's columns, those named in ``columns`` replaced in place, new ones at the end."""
-    scope = Scope.over(child, settings)
-    names = list(columns)
-    for i, name in enumerate(names):
-        if any(scope.same(name, other) for other in names[:i]):
-            raise AnalysisException(
-                f"the column {quoted(name.lower())} already exists; choose another name or rename the existing column",
-                "COLUMN_ALREADY_EXISTS",
-            )
-    used: set[str] = set()
-    items: list[exp.Expression] = []
-    for a in child.output:
-        name = next((n for n in names if scope.same(n, a.name)), None)
-        items.append(a.ref() if name is None else _aliased(columns[name], name))
-        used |= {name} if name is not None else set()
-    items += [_aliased(columns[n], n) for n in names if n not in used]
-    return project(child, items, settings)
-
-
-def _aliased(e: exp.Expression, name: str) -> exp.Expression:
-    inner = e.this if isinstance(e, exp.Alias) else e
-    return exp.Alias(this=inner.copy(), alias=exp.to_identifier(name, quoted=True))
-
-
-def rename(child: Node, names: Mapping[str, str], settings: Settings) -> Node:
-    """``withColumn(s)Renamed``: old name to new; names that do not exist are ignored, as in Spark."""
-    scope = Scope.over(child, settings)
-    items: list[exp.Expression] = []
-    for a in child.output:
-        new = next((new for old, new in names.items() if scope.same(old, a.name)), None)
-        items.append(a.ref() if new is None else _aliased(a.ref(), new))
-    if all(isinstance(i, Ref) for i in items):
-        return child
-    return projected(child, items, scope)
-
-
-def rename_all(child: Node, names: Sequence[str]) -> Node:
-    """``toDF(*names)``: every column under a new name, by position."""
-    if len(names) != len(child.output):
-        raise AnalysisException(
-            f"the number of columns or variables assigned or aliased: {len(names)} does not match the number of "
-            f"source expressions: {len(child.output)}; the columns are {', '.join(a.name for a in child.output)}",
-            "ASSIGNMENT_ARITY_MISMATCH",
-        )
-    renamed = [
-        Named(a if a.name == n else a.renewed(name=n, qualifier=()), a.ref())
-        for a, n in zip(child.output, names, strict=True)
-    ]
-    return Project(child, tuple(renamed))
-
-
-def drop(child: Node, columns: Sequence[str | exp.Expression], settings: Settings) -> Node:
-    """Without these columns; those that do not exist are ignored, as in Spark."""
-    scope = Scope.over(child, settings)
-    gone: set[int] = set()
-    for column in columns:
-        if isinstance(column, str):
-            gone |= {a.id for a in child.output if scope.same(a.name, column)}
-        elif isinstance(column, Ref):
-            gone.add(column.attribute_id)
-        else:
-            gone |= _named(column, scope)
-    kept = [a for a in child.output if a.id not in gone]
-    return child if len(kept) == len(child.output) else Project(child, tuple(Named(a, a.ref()) for a in kept))
-
-
-def _named(column: exp.Expression, scope: Scope) -> set[int]:
-    try:
-        found = scope.resolve(column)
-    except AnalysisException as error:
-        if (error.condition or "").startswith("UNRESOLVED_COLUMN"):
-            return set()
-        raise
-    return {found.attribute_id} if isinstance(found, Ref) else set()
-
-
-__all__ = [
-    "drop", "expand_stars", "generate", "has_window", "is_aggregate", "item_name", "project", "projected", "rename",
-    "rename_all", "with_columns",
-]  # fmt: skip

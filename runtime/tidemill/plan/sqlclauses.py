@@ -57,8 +57,8 @@ def _place(e: exp.Expression) -> str:
 
 
 def _ancestors(e: exp.Expression) -> list[exp.Expression]:
-    found = []
-    while e.parent is not None:
+    found: list[exp.Expression] = []
+    while isinstance(e.parent, exp.Expression):
         e = e.parent
         found.append(e)
     return found
@@ -152,7 +152,7 @@ def group_keys(group: exp.Expression | None) -> tuple[list[exp.Expression], Grou
     only(group, "expressions", "cube", "rollup", "grouping_sets")
     for word in ("cube", "rollup"):
         if group.args.get(word):
-            return list(group.expressions), word  # type: ignore[return-value]
+            return list(group.expressions), word
     keys: list[exp.Expression] = []
     trailing = group.args.get("grouping_sets")
     if trailing:

@@ -180,7 +180,9 @@ class _Reader:
             case exp.Table():
                 only(e, "this", "db", "catalog", "alias", "joins")
                 node = self._aliased(self._table(e), e.args.get("alias"))
-            case exp.Subquery() if isinstance(e.this, exp.Query | exp.Values):
+            case exp.Subquery() if isinstance(
+                e.this, (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
+            ):
                 only(e, "this", "alias", "joins", "with_", "order", "limit", "offset")
                 node = self._aliased(self.query(e.this), e.args.get("alias"))
                 node = self._finished(node, e)

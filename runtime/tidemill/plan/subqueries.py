@@ -106,7 +106,7 @@ class _Subquery:
             parts.insert(0, _equal(left, right, how))
         condition = _joined(parts) if parts else None
         if condition is not None:
-            analyze_condition(condition, (*self.outer.output, *inner.output), self.settings)
+            Scope((*self.outer.output, *inner.output), self.settings).typed(condition)
         return Join(self.outer, inner, how, condition)
 
     def _opened(self, query: exp.Expression) -> tuple[Node | None, exp.Expression | None]:
@@ -145,6 +145,12 @@ class _Subquery:
     def _scalar(self) -> Node:
         """Comparisons with single values: each subquery is one row of a global aggregate, joined to every row."""
         part, node = self.part.copy(), self.outer
+        if part.find(exp.Exists) or any(i.args.get("query") for i in part.find_all(exp.In)):
+            raise refused(
+                part,
+                "a subquery inside OR, NOT or an expression",
+                "put IN or EXISTS beside AND, or write a join",
+            )
         for query in list(part.find_all(exp.Subquery)):
             if query.find_ancestor(exp.Subquery) is not None:
                 continue
@@ -159,12 +165,6 @@ class _Subquery:
             inner, _ = apart(node, inner)
             node = Join(node, inner, "cross", None)
             query.replace(inner.output[0].ref())
-        if part.find(exp.Query, exp.Exists):
-            raise refused(
-                self.part,
-                "a subquery inside OR, NOT or an expression",
-                "put IN or EXISTS beside AND, or write a join",
-            )
         return narrowed(analyze.filter_rows(node, part, self.settings), self.outer.output)
 
     def _refuse_stream(self, inner: Node) -> None:
@@ -173,11 +173,6 @@ class _Subquery:
                 "invalid subquery: streaming query is not allowed in subquery expressions; write a stream-stream join",
                 "INVALID_SUBQUERY_EXPRESSION.STREAMING_QUERY",
             )
-
-
-def analyze_condition(condition: exp.Expression, output: tuple, settings: Settings) -> None:  # type: ignore[type-arg]
-    """Type-checks a join condition."""
-    Scope(output, settings).typed(condition)
 
 
 def _unwrapped(e: exp.Expression) -> tuple[exp.Expression, bool]:
