@@ -104,6 +104,10 @@ class ArrayIndexOutOfBoundsException(SparkRuntimeException):
     """An array was indexed past its end under ANSI rules."""
 
 
+class PythonException(SparkRuntimeException):
+    """A user's function has raised; the message has its name and traceback, ``__cause__`` the error itself."""
+
+
 class StreamingQueryException(PySparkException):
     """A running query has failed; ``cause`` is the first error, if it has one."""
 

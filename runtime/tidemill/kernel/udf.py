@@ -1,4 +1,9 @@
-"""User functions as the kernel knows them. Registration is in `tidemill.kernel.duck`."""
+"""User functions as the kernel knows them: Arrow columns in, one Arrow column out.
+
+How a column becomes the Python, pandas or NumPy values that a user's function takes is the API's matter
+(`tidemill.sql.functions.adapters`); here a function is called, and its errors are kept from DuckDB, which would turn
+them into text.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,40 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tidemill.types import DataType
+import pyarrow as pa
+
+from tidemill.kernel import failures
+from tidemill.types import (
+    ArrayType,
+    BinaryType,
+    ByteType,
+    DataType,
+    DayTimeIntervalType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    MapType,
+    ShortType,
+    StringType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+    to_arrow,
+)
 
 UdfKind = Literal["python", "pandas", "arrow", "pandas_agg"]
 
 
 @dataclass(frozen=True)
 class UserFunction:
-    """A function that the user wrote, with what the engine must know to call it."""
+    """A function that the user wrote, with what the engine must know to call it.
+
+    ``function`` takes one Arrow array per argument, all of one length, and returns one of that length. ``arity`` is
+    the number of its arguments in the call: for a function without arguments DuckDB passes a column all the same,
+    so that it knows how many rows there are, and ``function`` gets that column.
+    """
 
     name: str
     function: Callable[..., Any] = field(compare=False)
@@ -32,4 +63,39 @@ class UserFunction:
 
 def registration(function: UserFunction) -> tuple[Callable[..., Any], str]:
     """What DuckDB is given: a function over Arrow columns, and the name of the type that it returns."""
-    raise NotImplementedError
+    kind = to_arrow(function.return_type)
+
+    def call(*columns: pa.ChunkedArray) -> pa.ChunkedArray:
+        try:
+            made = function.function(*(_whole(c) for c in columns))
+            return pa.chunked_array([made.cast(kind)], kind)
+        except Exception as error:
+            raise RuntimeError(failures.remember(error)) from None
+
+    return call, duck_name(function.return_type)
+
+
+def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+_NAMES: dict[type[DataType], str] = {
+    ByteType: "TINYINT", ShortType: "SMALLINT", IntegerType: "INTEGER", LongType: "BIGINT", FloatType: "FLOAT",
+    DoubleType: "DOUBLE", StringType: "VARCHAR", BinaryType: "BLOB", TimestampType: "TIMESTAMP",
+    TimestampNTZType: "TIMESTAMP", DayTimeIntervalType: "INTERVAL",
+}  # fmt: skip
+
+
+def duck_name(kind: DataType) -> str:
+    """DuckDB's name of the type that holds values of ``kind``."""
+    match kind:
+        case ArrayType(element):
+            return f"{duck_name(element)}[]"
+        case MapType(key, value):
+            return f"MAP({duck_name(key)}, {duck_name(value)})"
+        case StructType(fields):
+            named = [(f.name.replace('"', '""'), duck_name(f.dataType)) for f in fields]
+            return "STRUCT(" + ", ".join(f'"{name}" {kind}' for name, kind in named) + ")"
+        case DecimalType(precision, scale):
+            return f"DECIMAL({precision},{scale})"
+    return _NAMES.get(type(kind), kind.simpleString().upper())

@@ -71,7 +71,7 @@ class Relation:
     def note(self, e: exp.Expression) -> None:
         """Remember the user functions that ``e`` calls."""
         for function in user_functions(e):
-            self.functions[function.name] = function
+            self.functions[function.id] = function
 
     def expression(self, e: exp.Expression, columns: Mapping[int, Typed]) -> str:
         self.note(e)

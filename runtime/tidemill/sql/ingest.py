@@ -61,6 +61,11 @@ def table_of(rows: Sequence[Any], schema: StructType, verify: bool = True) -> pa
     return pa.Table.from_arrays(arrays, schema=to_arrow_schema(schema))
 
 
+def column_of(made: list[Any], kind: DataType) -> pa.Array:
+    """Values of one type as a column; raises what `table_of` raises."""
+    return _array(made, StructField("value", kind), "value", True)
+
+
 def _columns(rows: Sequence[Any], schema: StructType, where: str, verify: bool) -> list[list[Any]]:
     size = len(schema.fields)
     names = schema.names

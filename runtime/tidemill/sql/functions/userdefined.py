@@ -13,6 +13,7 @@ from tidemill.errors import PySparkTypeError, PySparkValueError
 from tidemill.plan.names import NAMED, pretty
 from tidemill.sql.arguments import wrong_type
 from tidemill.sql.column import Column, ColumnOrName, named_tree
+from tidemill.sql.functions import adapters
 from tidemill.types import DataType, StringType, parse_ddl, parse_type
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class UserDefinedFunction:
         """What the plan holds of it: one and the same in every call."""
         from tidemill.plan.expressions import UserFunction
 
-        return UserFunction(self._name, self.func, self.returnType, self.kind, self.deterministic)
+        adapted = adapters.adapt(self._name, self.func, self.returnType, self.kind)
+        return UserFunction(self._name, adapted, self.returnType, self.kind, self.deterministic)
 
     def __call__(self, *args: ColumnOrName) -> Column:
         return Column(self.tree([named_tree(a) for a in args]))

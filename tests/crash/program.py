@@ -1,0 +1,99 @@
+"""The program that is killed: windows over files, with answers that would differ if a batch ran again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tidemill import launch
+from tidemill.driver.machine import Trigger
+from tidemill.sql import DataFrame, SparkSession
+from tidemill.sql import functions as F
+from tidemill.sql.readwriter import wiring
+
+KILLED = 77
+"""The exit code of a process that killed itself where it was told to."""
+
+
+def run(config: dict[str, Any]) -> None:
+    """One life of the program; ``config``: directory, sink, tasks, kill (step, when, batch) and what the sink needs."""
+    directory = Path(config["directory"])
+    builder = SparkSession.builder.config("spark.sql.session.timeZone", "UTC")
+    spark = builder.config("tidemill.threads", str(config["tasks"])).getOrCreate()
+    spark.conf.set("spark.sql.streaming.minBatchesToRetain", "2")
+    frame = dice(spark, directory / "in")
+    sink = {"files": files, "kafka": kafka, "sqlite": sqlite}[config["sink"]](frame, config, directory)
+    frame, spec = sink
+    spec.wiring = wiring(spark, frame.schema)
+    query = launch.QuerySpec(
+        sink=spec,
+        trigger=Trigger("available"),
+        checkpoint=str(directory / "checkpoint"),
+        conf=spark._config.all(),
+        hook=killer(config.get("kill")),
+    )
+    launch.start(frame._plan, query, spark._run_context()).await_termination()
+
+
+def dice(spark: SparkSession, path: Path) -> DataFrame:
+    """The plan: nothing in it would come out the same a second time but the counts."""
+    throw = F.udf(lambda: random.random(), "double").asNondeterministic()
+    rows = spark.readStream.schema("k STRING, t TIMESTAMP, v DOUBLE").option("maxFilesPerTrigger", 1).json(str(path))
+    return (
+        rows.withWatermark("t", "10 seconds")
+        .groupBy(F.window("t", "10 seconds").alias("w"), "k")
+        .agg(
+            F.count("*").alias("n"),
+            F.sum("v").alias("total"),
+            F.first("v").alias("one"),
+            F.collect_list("v").alias("all"),
+        )
+        .select(F.col("w.start").cast("long").alias("start"), "k", "n", "total", "one", "all", throw().alias("dice"))
+    )
+
+
+def killer(kill: dict[str, Any] | None) -> Callable[[str, str, int], None]:
+    """A hook that ends the process at one moment, without any clean-up."""
+
+    def hook(step: str, when: str, batch: int) -> None:
+        if kill and (step, when) == (kill["step"], kill["when"]) and batch >= kill["batch"]:
+            os._exit(KILLED)
+
+    return hook
+
+
+def files(frame: DataFrame, config: dict[str, Any], directory: Path) -> tuple[DataFrame, launch.SinkSpec]:
+    return frame, launch.SinkSpec("json", {"path": str(directory / "out")})
+
+
+def kafka(frame: DataFrame, config: dict[str, Any], directory: Path) -> tuple[DataFrame, launch.SinkSpec]:
+    records = frame.select(F.col("k").alias("key"), F.to_json(F.struct("*")).alias("value"))
+    options = {"kafka.bootstrap.servers": config["bootstrap"], "topic": config["topic"]}
+    return records, launch.SinkSpec("kafka", options)
+
+
+def sqlite(frame: DataFrame, config: dict[str, Any], directory: Path) -> tuple[DataFrame, launch.SinkSpec]:
+    return frame, launch.SinkSpec("foreachBatch", target=Keeper(str(directory / "out.db")))
+
+
+class Keeper:
+    """Keeps each batch once, by its id, and notes a batch that came again with other rows."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, frame: DataFrame, batch: int) -> None:
+        rows = json.dumps(sorted(json.dumps(r.asDict(), sort_keys=True) for r in frame.collect()))
+        with sqlite3.connect(self.path) as database:
+            database.execute("CREATE TABLE IF NOT EXISTS batches (id INTEGER PRIMARY KEY, rows TEXT)")
+            database.execute("CREATE TABLE IF NOT EXISTS changed (id INTEGER)")
+            known = database.execute("SELECT rows FROM batches WHERE id = ?", (batch,)).fetchone()
+            if known is None:
+                database.execute("INSERT INTO batches VALUES (?, ?)", (batch, rows))
+            elif known[0] != rows:
+                database.execute("INSERT INTO changed VALUES (?)", (batch,))
