@@ -186,6 +186,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     query = kept["id"] if kept else str(uuid.uuid4())
     made = tuple(make_source(s, context) for s in parts.sources)
     for i, source in enumerate(made):
+        source.for_query(spec.name or query)
         source.open(
             DirectorySourceLog(Path(spec.checkpoint) / "sources" / str(i))
             if spec.checkpoint
@@ -255,7 +256,8 @@ def make_source(scan: Scan, context: Context) -> Source:
     options = context.resolve(scan.options_given)
     if callable(scan.handle):
         return scan.handle(options)
-    return sources.create(scan.format, options, scan.user_schema or scan.schema, scan.handle)
+    # Resolved when the plan was made: the user's columns, and after them those of partition directories.
+    return sources.create(scan.format, options, scan.schema, scan.handle)
 
 
 def make_sink(plan: Node, spec: QuerySpec, context: Context) -> Sink:
