@@ -192,6 +192,7 @@ class Column:
         if not values:  # SQL has no empty list
             none = exp.Boolean(this=False)
             none.meta[NAMED] = f"({pretty(self._expression)} IN ())"
+            none.meta["text"] = f"in({render(self._expression)})"
             return Column(none)
         return Column(exp.In(this=tree(self), expressions=[tree(v) for v in values]))
 

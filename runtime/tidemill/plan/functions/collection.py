@@ -298,7 +298,7 @@ def _array_union(call: Call) -> Typed:
 
 def _bound(sql: str, body: object) -> str:
     assert callable(body)
-    return f"list_transform([{sql}], lambda both: {body('both')})[1]"
+    return f"list_transform([{sql}], lambda joint: {body('joint')})[1]"
 
 
 @special("array_intersect array_except", least=2, most=2)
