@@ -6,8 +6,10 @@ first names it, so that a program pays only for what it uses.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -41,6 +43,8 @@ class Kernel:
         self._root.execute(f"SET GLOBAL TimeZone = '{SETTINGS['TimeZone']}'")
         self._lock = threading.Lock()
         self._known: set[str] = set()
+        # DuckDB holds Python functions in a way that Python's collector cannot see through: let go of them in time.
+        self._closing = weakref.finalize(self, _let_go, self._root, self._known)
 
     def session(self) -> Session:
         """A cursor of its own: temporary tables and inputs are not seen by others."""
@@ -51,7 +55,8 @@ class Kernel:
             return self._root.cursor()
 
     def close(self) -> None:
-        self._root.close()
+        """Let go of the instance and of the functions that it knows; sessions end with it. May be called twice."""
+        self._closing()
 
     def define(self, name: str) -> None:
         """Register the kernel function ``name`` once for all sessions; the name carries its parameters."""
@@ -76,6 +81,14 @@ class Kernel:
                 side_effects=not function.deterministic,
             )  # fmt: skip
             self._known.add(function.sql_name)
+
+
+def _let_go(root: duckdb.DuckDBPyConnection, functions: set[str]) -> None:
+    for name in functions:
+        with contextlib.suppress(duckdb.Error):
+            root.remove_function(name)
+    functions.clear()
+    root.close()
 
 
 class Session:
