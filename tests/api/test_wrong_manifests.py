@@ -441,8 +441,10 @@ WRONG: list[tuple[str, Any, str | list[str]]] = [
     (
         "queries.0.sink",
         {"format": "kafka", "options": {"kafka.bootstrap.servers": "b:9092"}, "encode": {}},
-        "spec.queries[0].sink.options: encode makes one record of all columns, so the option 'topic' has to say where "
-        "it goes",
+        (
+            "spec.queries[0].sink.options: encode makes one record of all columns, so the option 'topic' "
+            "has to say where it goes"
+        ),
     ),
     ("queries.0.sink.key", ["team"], "spec.queries[0].sink.key: parquet has no keys; key is for kafka"),
     (

@@ -16,6 +16,7 @@ from tidemill.errors import AnalysisException, PySparkException, TidemillError, 
 from tidemill.launch import Context, QuerySpec, make_sink
 from tidemill.plan.check import check_streaming
 from tidemill.plan.incremental import split
+from tidemill.secrets import SecretResolver
 from tidemill.sources.listing import roots
 from tidemill.sql import DataFrame
 from tidemill.sql.readwriter import wiring
@@ -31,12 +32,22 @@ def analyse(manifest: StreamingJob, directory: Path) -> list[Problem]:
     return _Analysis(manifest, directory).run()
 
 
+class _WithoutSecrets(SecretResolver):
+    """Leaves references as they are: the analysis of a job needs none of its secrets."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def resolve(self, text: str) -> str:
+        return text
+
+
 class _Analysis:
     def __init__(self, manifest: StreamingJob, directory: Path) -> None:
         nothing: dict[str, object] = {"sources": [], "tables": [], "functions": [], "conf": {}}
         spec = manifest.spec.model_copy(update=nothing)
         self.manifest = manifest
-        self.job = Job.create(manifest.model_copy(update={"spec": spec}), directory)
+        self.job = Job.create(manifest.model_copy(update={"spec": spec}), directory, _WithoutSecrets())
         self.problems: list[Problem] = []
 
     def run(self) -> list[Problem]:

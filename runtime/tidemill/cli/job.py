@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,11 @@ from tidemill import sources
 from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
-from tidemill.errors import AnalysisException, TidemillError
+from tidemill.errors import AnalysisException, CheckpointError, TidemillError
 from tidemill.launch import QuerySpec, SinkSpec, Trigger, start
 from tidemill.plan import analyze
-from tidemill.plan.nodes import Node, OutputMode, Scan
-from tidemill.secrets import SecretResolver
+from tidemill.plan.nodes import Node, OutputMode
+from tidemill.secrets import SecretResolver, plain
 from tidemill.sinks.encoding import Encoding
 from tidemill.sources.base import Source as OpenSource
 from tidemill.sources.decoded import Decode, DecodedSource
@@ -29,6 +30,8 @@ from tidemill.sql import functions as F
 from tidemill.sql.readwriter import wiring
 from tidemill.sql.streaming import StreamingQuery
 from tidemill.types import StructType, parse_ddl
+
+log = logging.getLogger(__name__)
 
 DEAD_LETTER = "-dead-letter"
 """Ends the name of the hidden query that writes a source's bad records."""
@@ -46,13 +49,13 @@ class Job:
     queries: list[StreamingQuery] = field(default_factory=list)
 
     @classmethod
-    def create(cls, manifest: StreamingJob, directory: Path) -> Job:
+    def create(cls, manifest: StreamingJob, directory: Path, secrets: SecretResolver | None = None) -> Job:
         """A job with a session of its own, in which its sources, tables and functions are known by their names."""
         builder = SparkSession.builder.appName(manifest.name)
         spark = builder.getOrCreate().newSession()
+        job = cls(manifest, directory, spark, secrets or SecretResolver())
         for key, value in manifest.spec.conf.items():
-            spark.conf.set(key, value)
-        job = cls(manifest, directory, spark)
+            spark.conf.set(key, plain(job.secrets.resolve(value)))
         for function in manifest.spec.functions:
             job.register(function)
         for source in manifest.spec.sources:
@@ -60,6 +63,10 @@ class Job:
         for table in manifest.spec.tables:
             job.view(table.name, job.table(table))
         return job
+
+    def resolve(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Options as a source or sink takes them: secrets filled in, paths from the manifest's directory."""
+        return local_options(self.secrets.resolve_options(options), self.directory)
 
     def view(self, name: str, plan: Node) -> None:
         self.spark._frame(plan).createOrReplaceTempView(name)
@@ -86,7 +93,7 @@ class Job:
         options = source_options(source, self.directory)
         own = own_schema(source)
         reading = Reading(source.format, source.name, decode_of(source), own)
-        schema = reading.schema(options)
+        schema = reading.schema(self.resolve(options))
         plan: Node = analyze.scan(source.format, options, schema, True, source.name, reading, own)
         if source.watermark is not None:
             plan = analyze.with_watermark(plan, source.watermark.event_time, source.watermark.delay, settings)
@@ -98,12 +105,11 @@ class Job:
     def table(self, table: Table) -> Node:
         """The static side of joins."""
         options = local_options(table.options, self.directory)
-        reader = self.spark.read.format(table.format).options(**options)
-        plan = (reader.schema(table.schema_ddl) if table.schema_ddl else reader).load()._plan
-        if table.refresh is None:
-            return plan
-        assert isinstance(plan, Scan)
-        return replace(plan, refresh=parse_duration(table.refresh).total_seconds())
+        own = parse_ddl(table.schema_ddl) if table.schema_ddl else None
+        schema = sources.reader_schema(table.format, self.resolve(options), own)
+        plan = analyze.scan(table.format, options, schema, False, table.name, user_schema=own)
+        refresh = parse_duration(table.refresh).total_seconds() if table.refresh else None
+        return replace(plan, refresh=refresh)
 
     def frames(self) -> Iterator[tuple[Query, DataFrame]]:
         """Each query of the manifest, analysed; raises `AnalysisException` naming the query."""
@@ -119,11 +125,21 @@ class Job:
 
     def start(self) -> None:
         """Start every query, and the hidden ones that write bad records."""
+        self.check_existing()
         for source in self.manifest.spec.sources:
             if source.dead_letter is not None:
                 self.queries.append(self.dead_letter(source))
         for query, frame in self.frames():
             self.queries.append(self.begin(query, frame))
+
+    def check_existing(self) -> None:
+        """Refuse to go on from an earlier run's checkpoint if the manifest says so."""
+        kept = self.checkpoint()
+        if self.manifest.spec.checkpoint.on_existing == "Fail" and kept.is_dir() and any(kept.iterdir()):
+            raise CheckpointError(
+                f"there is a checkpoint in {kept}, and spec.checkpoint.onExisting is Fail; remove it to begin anew, or "
+                "write Resume to go on from it"
+            )
 
     def begin(self, query: Query, frame: DataFrame) -> StreamingQuery:
         spec = sink_of(query, self.directory)
@@ -153,7 +169,7 @@ class Job:
             checkpoint=str(self.checkpoint() / name),
             conf=self.spark._config.all(),
         )
-        context = replace(self.spark._run_context(), resolve=self.secrets.resolve_options)
+        context = replace(self.spark._run_context(), resolve=self.resolve)
         plan = frame._plan
         return self.spark.streams._start(name, lambda: StreamingQuery(start(plan, spec, context), plan))
 
@@ -161,8 +177,14 @@ class Job:
         """The job's checkpoint directory: ``.tidemill/<id>`` beside the manifest unless it says otherwise."""
         given = self.manifest.spec.checkpoint
         name = given.id or f"{self.manifest.metadata.namespace or 'default'}.{self.manifest.name}"
-        root = Path((given.location or ".tidemill").removeprefix("file://"))
-        return self.directory / root / name
+        location = plain(self.secrets.resolve(given.location or ".tidemill")).removeprefix("file://")
+        if "://" in location:
+            # The same file runs on a cluster, where the location is a server that this machine need not have.
+            log.warning(
+                "checkpoint.location is for a cluster; on this machine progress is kept in .tidemill/"
+            )
+            location = ".tidemill"
+        return self.directory / location / name
 
     # The end
 
@@ -257,7 +279,8 @@ def local_options(options: Mapping[str, str], directory: Path) -> dict[str, str]
     found = dict(options)
     for key in found:
         if key.lower() == "path" and "://" not in found[key] and "${" not in found[key]:
-            found[key] = str(directory / found[key])
+            # Plain, because pathlib would join the `***` of a secret's text.
+            found[key] = str(directory / plain(found[key]))
     return found
 
 

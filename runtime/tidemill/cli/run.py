@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tidemill.api import StreamingJob, load
+from tidemill.cli.validate import check
 from tidemill.errors import ManifestError, TidemillError
+from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
     from tidemill.cli.job import Job
@@ -43,24 +45,39 @@ def command(
     ),
 ) -> None:
     """Run a job on this machine until it ends, its hour comes, or Ctrl-C; then finish the batch and commit."""
+    secrets = SecretResolver()
     try:
         job = load(file, os.environ)
-        raise typer.Exit(run(job, file.resolve().parent, log_format.value, metrics_port))
+        code = run(job, file.resolve().parent, log_format.value, metrics_port, secrets)
     except ManifestError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     except TidemillError as error:
-        typer.echo(f"{file}: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(explain(file, secrets.mask(str(error)))) from None
+    raise typer.Exit(code)
 
 
-def run(manifest: StreamingJob, directory: Path, log_format: str = "text", metrics_port: int = 0) -> int:
+def explain(file: Path, error: str) -> int:
+    """Say what is wrong: with the manifest if analysis finds it there (2), else what was met on the way (1)."""
+    _, _, problems = check(str(file))
+    for told in [str(problem) for problem in problems] or [error]:
+        typer.echo(f"{file}: {told}", err=True)
+    return 2 if problems else 1
+
+
+def run(
+    manifest: StreamingJob,
+    directory: Path,
+    log_format: str = "text",
+    metrics_port: int = 0,
+    secrets: SecretResolver | None = None,
+) -> int:
     """Run a job to its end; 0 if every query ended well."""
     from tidemill import logs
     from tidemill.cli.job import Job
 
     logs.configure(log_format)
-    job = Job.create(manifest, directory)
+    job = Job.create(manifest, directory, secrets)
     watch(job.spark, metrics_port)
     with stop_signals() as stop:
         if manifest.spec.program is not None:
@@ -71,7 +88,7 @@ def run(manifest: StreamingJob, directory: Path, log_format: str = "text", metri
         finally:
             job.stop()
     for error in job.errors:
-        typer.echo(error, err=True)
+        typer.echo(job.secrets.mask(error), err=True)
     return 1 if job.errors else 0
 
 
@@ -129,7 +146,7 @@ def run_program(job: Job, stop: threading.Event) -> int:
             "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
         )
     threading.Thread(target=_stop_program, args=(job, stop), daemon=True).start()
-    sys.argv = [program.file or "program", *(job.secrets.resolve(a) for a in program.args)]
+    sys.argv = [program.file or "program", *(plain(job.secrets.resolve(a)) for a in program.args)]
     if program.file is not None:
         runpy.run_path(str(job.directory / program.file), run_name="__main__")
     else:

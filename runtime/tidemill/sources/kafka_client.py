@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tidemill.errors import SourceError
+from tidemill.secrets import plain
 from tidemill.sources.kafka_options import KafkaOptions
 
 try:
@@ -60,7 +61,8 @@ class KafkaClient:
     def config(self, **more: Any) -> dict[str, Any]:
         """The settings of any client of this source, troubles told to us instead of to the terminal."""
         quick = {"reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 1000, "log.connection.close": False}
-        return {**quick, **self.options.client, **more, "error_cb": self._on_error}
+        given = {name: plain(value) for name, value in self.options.client.items()}
+        return {**quick, **given, **more, "error_cb": self._on_error}
 
     def _on_error(self, error: KafkaError) -> None:
         self._trouble = error
