@@ -113,10 +113,10 @@ def _encoder(format: str, schema: StructType, options: Options, time_zone: str) 
             return lambda rows: encode.csv_lines(rows, schema, csv, form)
         case "text":
             _refuse_nesting(schema)
-            if isinstance(schema.fields[0].dataType, BinaryType):
+            kind = schema.fields[0].dataType
+            if isinstance(kind, BinaryType):
                 return lambda rows: rows.column(0)
-            sql = encode.plain_text("c0", schema.fields[0].dataType, form)
-            return lambda rows: encode.texts(rows, sql)
+            return lambda rows: encode.plain_texts(rows.column(0), kind, form)
         case "avro":
             from tidemill.sinks.avro import AvroWriter
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tidemill.errors import AnalysisException, PySparkValueError, did_you_mean
@@ -113,7 +114,7 @@ class LinesFormat(FileFormat):
         return []
 
     @abstractmethod
-    def lines(self, rows: pa.Table) -> pa.ChunkedArray:
+    def lines(self, rows: pa.Table) -> pa.Array:
         """A string for each row, with its end."""
 
 
@@ -124,7 +125,7 @@ class JsonFormat(LinesFormat):
         self.schema = schema
         self.form = encode.TextForm(time_zone, options.flag("ignoreNullFields", True))
 
-    def lines(self, rows: pa.Table) -> pa.ChunkedArray:
+    def lines(self, rows: pa.Table) -> pa.Array:
         return encode.json_lines(rows, self.schema, self.form, self.line_end)
 
 
@@ -141,7 +142,7 @@ class CsvFormat(LinesFormat):
     def head(self) -> list[bytes]:
         return [self.header]
 
-    def lines(self, rows: pa.Table) -> pa.ChunkedArray:
+    def lines(self, rows: pa.Table) -> pa.Array:
         return encode.csv_lines(rows, self.schema, self.csv, self.form)
 
 
@@ -177,8 +178,9 @@ class TextFormat(LinesFormat):
                 "select one, such as to_json(struct(*)) or concat_ws(',', *)"
             )
 
-    def lines(self, rows: pa.Table) -> pa.ChunkedArray:
-        return encode.texts(rows, f"coalesce(c0, '') || {encode.literal(self.line_end)}")
+    def lines(self, rows: pa.Table) -> pa.Array:
+        filled = pc.fill_null(rows.column(0).combine_chunks(), "")
+        return pc.binary_join_element_wise(filled, self.line_end, "")
 
 
 # --- Avro -----------------------------------------------------------------------------------------------------------

@@ -40,10 +40,10 @@ def streaming(
 ) -> Sink:
     """The sink of a streaming query. Nothing is touched before `Sink.open`.
 
-    Formats beside those of ``writeStream.format``: ``dead-letter`` with the real format as ``target``, ``foreach`` and ``foreachBatch`` with the user's function or object
-    as ``target``, ``table`` with its name as ``target`` (``format`` may be given as an option), and ``memory`` with a
-    `MemoryTable` as ``target`` or the option ``queryName``. Raises `AnalysisException` for what cannot be, with
-    Spark's condition where it has one.
+    Formats beside those of ``writeStream.format``: ``foreach`` and ``foreachBatch`` with the user's function or object
+    as ``target``, ``table`` with its name as ``target`` (``format`` may be given as an option), ``dead-letter`` with
+    the real format as ``target``, and ``memory`` with a `MemoryTable` as ``target`` or the option ``queryName``.
+    Raises `AnalysisException` for what cannot be, with Spark's condition where it has one.
     """
     wiring = wiring or Wiring()
     name = format.lower()

@@ -78,7 +78,7 @@ class Markers:
         end = time.monotonic() + 60
         while time.monotonic() < end:
             answer = self._admin.list_consumer_group_offsets(
-                [request], require_stable=True, request_timeout=10
+                [request], require_stable=True, request_timeout=_ANSWER_SECONDS
             )
             try:
                 partitions = next(iter(answer.values())).result(_ANSWER_SECONDS + 1).topic_partitions
