@@ -139,7 +139,7 @@ class Relation:
         child = self.sql(node.child)
         if node.session is not None:
             child, columns = sessions_sql(self, node, node.session, child)
-        keys = self.items(node.keys, columns)
+        keys = self.items([_read_key(k, node.session) for k in node.keys], columns)
         for item in node.aggregates:
             self.note(item.expression)
         calls = [
@@ -170,6 +170,12 @@ class Relation:
             taken = ", ".join(f"{column(a)} AS {n}" for a, n in zip(child.output, names, strict=True))
             parts.append(f"SELECT {taken} FROM ({self.sql(child)})")
         return " UNION ALL ".join(parts)
+
+
+def _read_key(key: Named, session: Session | None) -> Named:
+    """The session key's own expression is a placeholder: `sessions_sql` makes its column."""
+    made = session is not None and session.attribute.id == key.attribute.id
+    return Named(key.attribute, key.attribute.ref()) if made else key
 
 
 def windows_sql(node: TimeWindows, child: str, time: str) -> str:
