@@ -186,7 +186,6 @@ EXPRESSIONS: dict[str, Callable[[], Column]] = {
     "named_struct": lambda: F.named_struct(F.lit("q"), "a"),
     "explode": lambda: F.explode("arr"),
     "posexplode": lambda: F.posexplode("arr"),
-    "arrays_zip": lambda: F.arrays_zip("arr", "arr"),
     "array_sort": lambda: F.array_sort("arr"),
     "flatten": lambda: F.flatten(F.array("arr", "arr")),
     "array_except": lambda: F.array_except("arr", "arr"),

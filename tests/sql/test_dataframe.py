@@ -398,3 +398,16 @@ def test_comparisons_say_what_differs(df: DataFrame, spark: SparkSession) -> Non
         assertSchemaEqual(
             T.StructType.fromDDL("a INT NOT NULL"), T.StructType.fromDDL("a INT"), ignoreNullable=False
         )
+
+
+def test_statistics_and_unpivot(df: DataFrame) -> None:
+    described = df.describe()
+    assert described.columns == ["summary", "id", "s", "d"]
+    assert described.collect()[0] == ("count", "3", "2", "2")
+    assert described.collect()[1] == ("mean", "1.6666666666666667", None, "2.25")
+    assert df.summary("max").collect() == [("max", "2", "b", "3.0")]
+    long = df.unpivot("s", ["id"], "key", "value")
+    assert long.columns == ["s", "key", "value"]
+    assert long.first() == ("a", "id", 1)
+    sets = df.groupingSets([["id"], []], "id", "s").count().select("id", "count")
+    assertDataFrameEqual(sets, [(1, 1), (2, 2), (None, 3)])

@@ -28,6 +28,7 @@ from tidemill.sql.data import parse_schema
 from tidemill.sql.explain import explain
 from tidemill.sql.missing import DataFrameNaFunctions
 from tidemill.sql.row import Row
+from tidemill.sql.statistics import DESCRIBED, SUMMARISED, statistics, unpivot
 from tidemill.sql.treestring import tree_string
 from tidemill.sql.values import rows
 from tidemill.types import StructType, TimestampType
@@ -40,14 +41,10 @@ if TYPE_CHECKING:
 
 _ABSENT = {
     "rdd": "use collect(), toLocalIterator() or mapInArrow()",
-    "describe": "use agg() with the statistics that are needed",
-    "summary": "use agg() with the statistics that are needed",
     "colRegex": "use select([c for c in df.columns if ...])",
     "stat": "use agg() with corr, covar_samp or approx_percentile",
     "approxQuantile": "use agg(percentile_approx(...))",
     "crosstab": "use groupBy().pivot()",
-    "unpivot": "use stack() in select",
-    "melt": "use stack() in select",
     "writeTo": "use write.saveAsTable()",
     "mergeInto": "read, join and overwrite the table",
     "pandas_api": "use toPandas()",
@@ -55,7 +52,6 @@ _ABSENT = {
     "checkpoint": "write the rows and read them back",
     "localCheckpoint": "write the rows and read them back",
     "lateralJoin": "use explode() or a join",
-    "groupingSets": "use cube() or rollup()",
     "transpose": "use toPandas().T",
     "sampleBy": "use sample() on each part",
     "observe": "the progress report counts input, output and late rows of each batch",
@@ -352,10 +348,30 @@ class DataFrame:
         """Aggregates of all rows."""
         return self.groupBy().agg(*exprs)
 
-    def _grouped(self, cols: tuple[Any, ...], kind: str | None) -> GroupedData:
+    def _grouped(self, cols: tuple[Any, ...], kind: Any) -> GroupedData:
         from tidemill.sql.group import GroupedData
 
         return GroupedData(self, self._trees(cols), kind)
+
+    def groupingSets(self, groupingSets: Sequence[Sequence[Any]], *cols: Any) -> GroupedData:
+        """Groups for each of several sets of the columns ``cols``."""
+        keys = self._trees(cols)
+        sets = [tuple(keys.index(k) for k in self._trees((list(each),))) for each in groupingSets]
+        return self._grouped(cols, sets)
+
+    def describe(self, *cols: Any) -> DataFrame:
+        """Count, mean, standard deviation, least and greatest of the numeric and text columns, as text."""
+        return statistics(self, _names(cols), DESCRIBED)
+
+    def summary(self, *statistics_: str) -> DataFrame:
+        """As `describe`, with quartiles; or the statistics that are named (``count``, ``mean``, ``10%``, ...)."""
+        return statistics(self, (), statistics_ or SUMMARISED)
+
+    def unpivot(self, ids: Any, values: Any, variableColumnName: str, valueColumnName: str) -> DataFrame:
+        """A row for each of the columns ``values`` (None: all but ``ids``), with its name and its value."""
+        return unpivot(self, ids, values, variableColumnName, valueColumnName)
+
+    melt = unpivot
 
     # --- Several DataFrames -----------------------------------------------------------------------------------------
 
@@ -663,6 +679,10 @@ def _flags(ascending: Any, count: int) -> list[bool]:
 
 def _is_ordinal(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _names(cols: tuple[Any, ...]) -> list[str]:
+    return list(cols[0]) if len(cols) == 1 and isinstance(cols[0], (list, tuple)) else list(cols)
 
 
 def _subset(subset: Any) -> list[str] | None:

@@ -30,7 +30,9 @@ class Adapter:
             made = self.answer(taken, len(columns[0]))
         except Exception as error:
             trace = "".join(traceback.format_exception(error)).rstrip()
-            raise PythonException(f"user function {self.name!r} has failed:\n{trace}", "PYTHON_EXCEPTION") from error
+            raise PythonException(
+                f"user function {self.name!r} has failed:\n{trace}", "PYTHON_EXCEPTION"
+            ) from error
         if len(made) != len(columns[0]):
             raise PythonException(
                 f"user function {self.name!r} returned {len(made)} values for {len(columns[0])} rows; "
