@@ -68,7 +68,9 @@ STEPS: dict[str, Callable[[Node], Node]] = {
     "counted": lambda n: group(n, _columns(n)[0], agg=(f"count({_columns(n)[-1]}) AS c", "count(*) AS d")),
     "distinct": dedup,
     "joined": lambda n: (
-        joined(n, other(), f"{_columns(n)[0]} <=> name", "left") if "name" not in _columns(n) else n
+        joined(n, other(), f"CAST({_columns(n)[0]} AS STRING) <=> name", "left")
+        if not {"name", "n"} & {*_columns(n)}
+        else n
     ),
     "doubled": lambda n: analyze.union([n, n], SETTINGS),
     "sorted": lambda n: analyze.sort(n, [n.output[-1].ref()], SETTINGS),
