@@ -291,6 +291,8 @@ def test_user_functions(df: DataFrame, spark: SparkSession) -> None:
     pytest.importorskip("pandas")
     twice = F.pandas_udf(lambda s: s * 2, "double")
     assert df.select(twice("d").alias("x")).collect()[0] == Row(x=3.0)
+    with pytest.raises(PySparkNotImplementedError, match="applyInPandas"):
+        F.pandas_udf(lambda s: s.sum(), "double", "grouped_agg")
 
 
 # --- Streams --------------------------------------------------------------------------------------------------------

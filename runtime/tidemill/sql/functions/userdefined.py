@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from tidemill.errors import PySparkTypeError, PySparkValueError
+from tidemill.errors import PySparkNotImplementedError, PySparkTypeError
 from tidemill.plan.names import NAMED, pretty
 from tidemill.sql.arguments import wrong_type
 from tidemill.sql.column import Column, ColumnOrName, named_tree
@@ -103,8 +103,8 @@ def pandas_udf(
 ) -> Any:
     """A function of pandas Series, one call per batch; also a decorator: ``@pandas_udf("double")``.
 
-    Its type hints say what it is: Series to Series, iterator of Series to iterator of Series, or Series to a scalar,
-    which is an aggregate. Without hints it is Series to Series.
+    Its type hints say what it is: Series to Series, or iterator of Series to iterator of Series; without hints it is
+    Series to Series. Series to a scalar, an aggregate, is refused.
     """
     return _vectorised(f, returnType, "pandas", functionType)
 
@@ -133,11 +133,11 @@ def _vectorised(f: Any, returnType: Any, kind: UdfKind, functionType: Any) -> An
         raise PySparkTypeError("Missing required argument: `returnType`.", "MISSING_RETURN_TYPE")
     shape = "aggregate" if functionType in _GROUPED_AGG else _shape(f)
     if shape == "aggregate":
-        if kind == "arrow":
-            raise PySparkValueError(
-                "an arrow_udf cannot be an aggregate; write it as a pandas_udf", "NOT_IMPLEMENTED"
-            )
-        return UserDefinedFunction(f, returnType, "pandas_agg")
+        raise PySparkNotImplementedError(
+            f"{getattr(f, '__name__', 'the function')} makes one value of a group, and aggregates of the user's own do "
+            "not exist in Tidemill; use the built-in ones, applyInPandas in a batch, or foreachBatch",
+            "NOT_IMPLEMENTED",
+        )
     return UserDefinedFunction(_each(f) if shape == "iterator" else f, returnType, kind)
 
 
