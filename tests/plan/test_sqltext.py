@@ -21,7 +21,7 @@ from tests.plan.building import (
 )
 from tidemill.errors import AnalysisException, ParseException
 from tidemill.plan import analyze
-from tidemill.plan.canonical import canonical, describe, fingerprint
+from tidemill.plan.canonical import canonical, fingerprint
 from tidemill.plan.generators import GENERATORS
 from tidemill.plan.nodes import Node
 
@@ -97,15 +97,6 @@ def test_plans_travel() -> None:
     there = cloudpickle.loads(cloudpickle.dumps(plan))
     assert there == plan
     assert canonical(there) == canonical(plan)
-
-
-def test_a_plan_is_described_as_a_tree() -> None:
-    text = describe(sql("SELECT k, sum(v) AS s FROM u JOIN hosts USING (k) GROUP BY k", u=u(), hosts=hosts()))
-    assert [line.strip(" :+-").split()[0] for line in text.splitlines()][:3] == [
-        "Aggregate", "Project", "Join",
-    ]  # fmt: skip
-    assert "EventTimeWatermark" in text
-    assert "10 seconds" in text
 
 
 @pytest.mark.parametrize(
