@@ -168,6 +168,13 @@ def test_the_far_key_of_a_using_join_can_still_be_named() -> None:
     assert schema(analyze.filter_rows(plan, missing, SETTINGS)) == schema(plan)
 
 
+def test_what_a_select_above_a_join_leaves_out_is_gone() -> None:
+    narrow = select(joined(x(), table("k int, v int"), "a = k"), "b")
+    with pytest.raises(AnalysisException) as raised:
+        select(narrow, "v")
+    assert condition_of(raised) == "UNRESOLVED_COLUMN.WITH_SUGGESTION"
+
+
 def test_a_self_join_compares_the_two_sides() -> None:
     base = x()
     more = where(base, "a > 1")

@@ -338,7 +338,18 @@ def _using_leftovers(node: Node) -> tuple[Attribute, ...]:
     if not (isinstance(node, Project) and isinstance(node.child, Join)):
         return ()
     kept = {a.id for a in node.output}
-    return tuple(a for a in node.child.output if a.id not in kept)
+    left_out = tuple(a for a in node.child.output if a.id not in kept)
+    # A projection that leaves out more than keys is a select of the user's, which hides what it does not name.
+    return left_out if {a.id for a in left_out} <= _compared(node.child.condition) else ()
+
+
+def _compared(condition: exp.Expression | None) -> set[int]:
+    """The columns that a join condition compares for equality with one of the other side."""
+    found: set[int] = set()
+    for equal in condition.find_all(exp.EQ) if condition is not None else ():
+        if isinstance(equal.this, Ref) and isinstance(equal.expression, Ref):
+            found |= {equal.this.attribute_id, equal.expression.attribute_id}
+    return found
 
 
 def _dropped(node: Node) -> tuple[Attribute, ...]:
