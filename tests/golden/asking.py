@@ -94,7 +94,7 @@ class Asker:
             made = compile_expression(tree, columns, settings)
             rows = "(SELECT * FROM t LIMIT 1)" if case.shape == "one" else "t"
             found = self._run(f"SELECT {made.sql} AS v, typeof({made.sql}) AS p FROM {rows} ORDER BY k")
-            assert found.column("p")[0].as_py() in (duck_type(made.type), '"NULL"'), found.column("p")[0].as_py()
+            self._check_physical(found.column("p")[0].as_py(), made.type)
             return Outcome(made.type.simpleString(), {"": self._values(found, made.type)})
         except PySparkException as error:
             return Outcome(error=error.condition or type(error).__name__, message=str(error))
@@ -105,6 +105,11 @@ class Asker:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return self.session.run(sql, {"t": self.rows, **more}, now_us=0)
+
+    def _check_physical(self, found: str, kind: DataType) -> None:
+        """The SQL has exactly the physical type that its Spark type says."""
+        wanted = self._run(f"SELECT typeof(CAST(NULL AS {duck_type(kind)})) AS p").column("p")[0].as_py()
+        assert found in (wanted, '"NULL"'), f"physical type {found}, not {wanted}"
 
     def _aggregate(self, spec: AggregateSpec) -> dict[str, list[Any]]:
         order = "GROUP BY g ORDER BY g NULLS FIRST"
@@ -120,10 +125,9 @@ class Asker:
         init = ", ".join(f"{p.init} AS {n}" for p, n in zip(spec.partial, names, strict=True))
         parts = [f"SELECT g, {init} FROM (FROM t WHERE {w} ORDER BY k) GROUP BY g" for w in HALVES]
         state = self._run(" UNION ALL ".join(parts))
-        kinds = {n: duck_type(p.type) for p, n in zip(spec.partial, names, strict=True)}
         for n, p in zip(names, spec.partial, strict=True):
             to_arrow(p.type)
-            assert self._run(f"SELECT typeof({n}) AS p FROM s", s=state).column("p")[0].as_py() == kinds[n], n
+            self._check_physical(self._run(f"SELECT typeof({n}) AS p FROM s", s=state).column("p")[0].as_py(), p.type)
         merge = ", ".join(f"{p.merge.format(*names)} AS {n}" for p, n in zip(spec.partial, names, strict=True))
         for _ in range(2):
             state = self._run(f"SELECT g, {merge} FROM s GROUP BY g", s=state)

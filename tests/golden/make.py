@@ -2,12 +2,13 @@
 
     python tests/golden/make.py [family ...]
 
-Reads ``cases/<family>.txt`` (see `cases.py`) and writes ``answers/<family>.json``.
+Reads ``cases/<family>.txt`` (see `cases.py`) and writes ``data/<family>.json``.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ MANY = 30
 
 
 def session() -> SparkSession:
+    logging.disable(logging.CRITICAL)  # the errors are what is asked for
     spark = (
         SparkSession.builder.master("local[1]")
         .config("spark.sql.shuffle.partitions", "1")
@@ -71,7 +73,7 @@ def ask(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
 def failed(case: cases.Case, error: Exception) -> dict:
     condition = error.getCondition() if isinstance(error, PySparkException) else None
     if condition is None:
-        print(f"?? {case.sql}: {type(error).__name__} {str(error)[:200]}", file=sys.stderr)
+        print(f"{case.sql}: {type(error).__name__}: {str(error)[:100]}")
     return {**case.key(), "error": condition or "UNKNOWN"}
 
 
@@ -91,11 +93,11 @@ def answer(spark: SparkSession, family: str) -> list[dict]:
 
 def main() -> None:
     spark = session()
-    (HERE / "answers").mkdir(exist_ok=True)
+    (HERE / "data").mkdir(exist_ok=True)
     for family in sys.argv[1:] or cases.families():
         answers = answer(spark, family)
         lines = ",\n".join(json.dumps(a, ensure_ascii=False, sort_keys=True) for a in answers)
-        (HERE / "answers" / f"{family}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        (HERE / "data" / f"{family}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         errors = sum("error" in a for a in answers)
         print(f"{family}: {len(answers)} answers, {errors} of them errors")
 
