@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import json
 import socket
@@ -11,13 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.services.kafka import KafkaBroker, Record
 from tidemill import sources
 from tidemill.errors import DataLossError, SourceError
+from tidemill.sources import kafka_batch
 from tidemill.sources.base import Limits, Offset, Source
 from tidemill.sources.kafka import KafkaSource, cut, share
+from tidemill.sources.kafka_read import BatchReader, MessageReader
 
 
 @contextmanager
@@ -290,3 +297,62 @@ def test_shares_and_cuts() -> None:
     assert cut([(a, 0, 10)], 3, None) == [(a, 0, 3), (a, 3, 6), (a, 6, 10)]
     assert cut([(a, 0, 10), (b, 0, 1)], 2, None) == [(a, 0, 10), (b, 0, 1)]
     assert cut([(a, 0, 10)], None, 4) == [(a, 0, 3), (a, 3, 6), (a, 6, 10)]
+
+
+# --- the two readers
+
+
+def test_the_fast_reader_gives_what_the_plain_one_gives(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kafka_batch.available(), "librdkafka of the confluent-kafka wheel was not found"
+    topic = kafka.topic(partitions=2)
+    sizes = [0, 1, 3, 4, 5, 11, 12, 13, 16, 100, 5_000, 300_000]
+    records = [
+        Record(bytes([65 + i % 26]) * n, key=str(n), partition=i % 2) for i, n in enumerate(sizes * 20)
+    ]
+    records += [Record(None, key=None, partition=0), Record(b"", key=b"", partition=1, timestamp=1)]
+    kafka.produce(topic, records)
+    kafka.produce_transaction(topic, [Record("no", partition=1)], commit=False)
+    kafka.produce_transaction(topic, [Record("yes", partition=1)])
+    end = {topic: {"0": kafka.ends(topic)[0], "1": kafka.ends(topic)[1]}}
+    start: Offset = {topic: {"0": 0, "1": 0}}
+    middle = {topic: {"0": 7, "1": 50}}
+    found = []
+    for setting, kind in [("1", BatchReader), ("0", MessageReader)]:
+        monkeypatch.setenv("TIDEMILL_KAFKA_BATCH", setting)
+        with opened(kafka, topic) as source:
+            read = [
+                [source.read(p) for p in source.partitions(a, b)]
+                for a, b in [(start, middle), (middle, end), (start, end), (middle, end)]
+            ]
+            assert {type(r) for r in source._readers._idle.values()} == {kind}
+        found.append([[(r.table, r.bytes > 0) for r in part] for part in read])
+    assert found[0] == found[1]
+    whole = pa.concat_tables(t for t, _ in found[0][2])
+    assert whole.num_rows == len(records) + 1
+    assert sorted(whole["value"].to_pylist(), key=repr) == sorted(
+        [*(r.value if r.value is None else bytes(r.value) for r in records), b"yes"], key=repr
+    )
+
+
+def test_another_layout_of_librdkafka_falls_back_to_the_plain_reader(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, ["a", "b"])
+    gather = kafka_batch._gather
+    monkeypatch.setattr(kafka_batch, "_gather", lambda at: gather(at) ^ (np.arange(13) == 12))
+    with opened(kafka, topic) as source:
+        assert step(source, source.initial())[1] == ["a", "b"]
+    assert "are laid out otherwise; Kafka is read the slow way" in caplog.text
+
+
+@given(st.lists(st.none() | st.binary(max_size=40), max_size=30))
+def test_pieces_of_memory_become_a_column(pieces: list[bytes | None]) -> None:
+    kept = [None if p is None else ctypes.create_string_buffer(p, max(1, len(p))) for p in pieces]
+    at = np.array([0 if k is None else ctypes.addressof(k) for k in kept], np.int64)
+    lengths = np.array([0 if p is None else len(p) for p in pieces], np.int64)
+    column = kafka_batch.binary(at, lengths)
+    column.validate(full=True)
+    assert column.to_pylist() == pieces

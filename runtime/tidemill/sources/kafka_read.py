@@ -12,14 +12,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tidemill.errors import DataLossError, SourceError
+from tidemill.sources import kafka_batch
 from tidemill.sources.kafka_client import PASSING, KafkaClient, TopicPart
 from tidemill.types import StructType, to_arrow_schema
 
@@ -36,38 +39,26 @@ _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError
 _OUT_OF_RANGE = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
 
 
-class PartitionReader:
-    """One partition's consumer and where it stands. Used by one thread at a time."""
+class PartitionReader(ABC):
+    """One partition and where its reader stands. Used by one thread at a time."""
 
     def __init__(self, client: KafkaClient, part: TopicPart, columns: StructType) -> None:
         self.part = part
-        self._client = client
-        self._schema = to_arrow_schema(columns)
-        self._patience = client.options.poll_seconds
-        self._consumer: Consumer = client.consumer(**{
-            "group.id": client.options.group or f"{client.options.group_prefix}-reader",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "queued.max.messages.kbytes": client.options.client.get("queued.max.messages.kbytes", QUEUE_KB),
-            "isolation.level": client.options.client.get("isolation.level", "read_committed"),
-        })  # fmt: skip
         self.position: int | None = None
-        self._held: list[Message] = []
-        """Records fetched beyond the end of the last range."""
+        self.schema = to_arrow_schema(columns)
+        self._client = client
+        self._patience = client.options.poll_seconds
 
     def read(self, start: int, end: int) -> tuple[pa.Table, int]:
         """The records from ``start`` up to but not with ``end``, and their bytes."""
-        self._move(start)
+        if self.position != start and not self.skip(start):
+            self.start(start)
+        self.position = start
         tables, total = [], 0
         heard = time.monotonic()
-        while self.position is not None and self.position < end:
-            got = self._held or self._consumer.consume(CHUNK, POLL_SECONDS)
-            self._held = []
-            taken, progress = self._sort_out(got, end)
-            if taken:
-                table, size = as_table(taken, self._schema)
+        while self.position < end:
+            table, size, progress = self.step(end)
+            if table is not None:
                 tables.append(table)
                 total += size
             if progress:
@@ -78,43 +69,30 @@ class PartitionReader:
                     f"{self.part[1]} at offset {self.position} for {self._patience:g} s; check the broker, or raise "
                     "the option 'kafkaConsumer.pollTimeoutMs'"
                 )
-        return pa.concat_tables([self._schema.empty_table(), *tables]), total
+        return pa.concat_tables([self.schema.empty_table(), *tables]), total
 
-    def _move(self, start: int) -> None:
-        if self.position == start:
-            return
-        first = self._held[0].offset() if self._held else None
-        if self.position is not None and self.position < start and first is not None and start <= first:
-            self.position = start
-            return
-        self._held = []
-        self._consumer.assign([TopicPartition(*self.part, start)])
-        self.position = start
+    @abstractmethod
+    def start(self, offset: int) -> None:
+        """Fetch from ``offset`` on and drop what is held."""
 
-    def _sort_out(self, got: Sequence[Message], end: int) -> tuple[list[Message], bool]:
-        """The records of the range among what came, and whether anything of the partition came at all."""
-        taken: list[Message] = []
-        progress = False
-        for i, message in enumerate(got):
-            error = message.error()
-            if error is not None:
-                progress |= self._on_event(error, message)
-            elif message.offset() >= end:
-                self._held = list(got[i:])
-                self.position = end
-                return taken, True
-            elif message.offset() >= (self.position or 0):  # a seek may leave older ones in the queue
-                taken.append(message)
-                self.position = message.offset() + 1
-                progress = True
-        return taken, progress
+    @abstractmethod
+    def skip(self, offset: int) -> bool:
+        """Whether going on, from what is held, gives ``offset`` and what follows it."""
 
-    def _on_event(self, error: KafkaError, message: Message) -> bool:
+    @abstractmethod
+    def step(self, end: int) -> tuple[pa.Table | None, int, bool]:
+        """Some more records before ``end`` and their bytes, and whether anything came; moves ``position``."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def event(self, error: KafkaError, offset: int) -> bool:
+        """Take in what came in place of a record; whether it is progress."""
         if error.code() == KafkaError._PARTITION_EOF:
-            self.position = max(self.position or 0, message.offset())
+            self.position = max(self.position or 0, offset)
             return True
         if error.code() in _OUT_OF_RANGE:
-            self._out_of_range(error)
+            self._out_of_range()
             return True
         topic, number = self.part
         if error.code() in _GONE:
@@ -127,19 +105,146 @@ class PartitionReader:
         log.debug("topic %s, partition %s: %s", topic, number, error)
         return False
 
-    def _out_of_range(self, error: KafkaError) -> None:
+    def _out_of_range(self) -> None:
         """Go on at the first offset that is left, where the options allow it."""
         wanted = self.position or 0
         first = self._client.earliest([self.part])[self.part]
         if self._client.options.fail_on_data_loss or first <= wanted:
             raise lost(self.part, wanted, first)
         log.warning("topic %s, partition %s: offsets %s to %s are lost", *self.part, wanted, first)
-        self._held = []
-        self._consumer.assign([TopicPartition(*self.part, first)])
+        self.start(first)
         self.position = first
+
+
+def reader_settings(client: KafkaClient) -> dict[str, Any]:
+    """What both kinds of readers ask of librdkafka."""
+    given = client.options.client
+    # A full queue makes librdkafka pause for a second by default, ten times as long as it takes to empty one; the
+    # number of records in it must not fill it before their bytes do.
+    queue = {
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 1_000_000,
+        "queued.max.messages.kbytes": QUEUE_KB,
+    }
+    return {
+        **{name: given.get(name, value) for name, value in queue.items()},
+        "enable.auto.commit": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "isolation.level": given.get("isolation.level", "read_committed"),
+    }
+
+
+class MessageReader(PartitionReader):
+    """By confluent-kafka's consumer: a Python object for each record."""
+
+    def __init__(self, client: KafkaClient, part: TopicPart, columns: StructType) -> None:
+        super().__init__(client, part, columns)
+        group = client.options.group or f"{client.options.group_prefix}-reader"
+        self._consumer: Consumer = client.consumer(
+            **{"group.id": group, "enable.auto.offset.store": False, **reader_settings(client)}
+        )
+        self._held: list[Message] = []
+        """Records fetched beyond the end of the last range."""
+
+    def start(self, offset: int) -> None:
+        self._held = []
+        self._consumer.assign([TopicPartition(*self.part, offset)])
+
+    def skip(self, offset: int) -> bool:
+        at = self.position
+        return at is not None and bool(self._held) and at < offset <= self._held[0].offset()
+
+    def step(self, end: int) -> tuple[pa.Table | None, int, bool]:
+        got = self._held or self._consumer.consume(CHUNK, POLL_SECONDS)
+        self._held = []
+        taken, progress = self._sort_out(got, end)
+        if not taken:
+            return None, 0, progress
+        table, size = as_table(taken, self.schema)
+        return table, size, progress
+
+    def _sort_out(self, got: Sequence[Message], end: int) -> tuple[list[Message], bool]:
+        """The records of the range among what came, and whether anything of the partition came at all."""
+        taken: list[Message] = []
+        progress = False
+        for i, message in enumerate(got):
+            error = message.error()
+            if error is not None:
+                progress |= self.event(error, message.offset())
+            elif message.offset() >= end:
+                self._held = list(got[i:])
+                self.position = end
+                return taken, True
+            elif message.offset() >= (self.position or 0):  # a seek may leave older ones in the queue
+                taken.append(message)
+                self.position = message.offset() + 1
+                progress = True
+        return taken, progress
 
     def close(self) -> None:
         self._consumer.close()
+
+
+class BatchReader(PartitionReader):
+    """By librdkafka's batches, without a Python object for each record: see `tidemill.sources.kafka_batch`."""
+
+    def __init__(
+        self, client: KafkaClient, part: TopicPart, columns: StructType, handle: kafka_batch.Handle
+    ) -> None:
+        super().__init__(client, part, columns)
+        self._queue = kafka_batch.Queue(handle, *part, CHUNK)
+        self._held = kafka_batch.EMPTY
+
+    def start(self, offset: int) -> None:
+        self._let_go()
+        self._queue.start(offset)
+
+    def _let_go(self) -> None:
+        self._queue.release(self._held)
+        self._held = kafka_batch.EMPTY
+
+    def skip(self, offset: int) -> bool:
+        at = self.position
+        return at is not None and len(self._held) > 0 and at < offset <= int(self._held.offsets[0])
+
+    def step(self, end: int) -> tuple[pa.Table | None, int, bool]:
+        got = self._held if len(self._held) else self._queue.take(POLL_SECONDS)
+        self._held = kafka_batch.EMPTY
+        if not len(got):
+            return None, 0, False
+        errors = np.flatnonzero(got.errors)
+        if len(errors) and errors[0] == 0:
+            return self._on_error(got)
+        # Records up to the first error; it and what follows wait for the next step.
+        run = got[: errors[0]] if len(errors) else got
+        offsets = run.offsets
+        before, within = np.searchsorted(offsets, [self.position or 0, end])
+        self._held = got[int(within) :]
+        if within < len(run):
+            self.position = end
+        elif within:
+            self.position = max(self.position or 0, int(offsets[within - 1]) + 1)
+        return self._table(run[: int(within)], int(before))
+
+    def _table(self, done: kafka_batch.Records, first: int) -> tuple[pa.Table | None, int, bool]:
+        try:
+            if first == len(done):
+                return None, 0, True
+            table, size = kafka_batch.as_table(done[first:], *self.part, self.schema)
+            return table, size, True
+        finally:
+            self._queue.release(done)
+
+    def _on_error(self, got: kafka_batch.Records) -> tuple[None, int, bool]:
+        code, offset = int(got.errors[0]), int(got.offsets[0])
+        self._queue.release(got[:1])
+        self._held = got[1:]
+        return None, 0, self.event(KafkaError(code), offset)
+
+    def close(self) -> None:
+        self._let_go()
+        self._queue.stop()
 
 
 def lost(part: TopicPart, wanted: int, first: int) -> DataLossError:
@@ -186,14 +291,24 @@ class Readers:
         self._idle: OrderedDict[tuple[TopicPart, int], PartitionReader] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False
+        self._handle: kafka_batch.Handle | None = None
+        # Headers are linked lists behind each record, which only calls can reach.
+        self._by_batches = kafka_batch.available() and "headers" not in columns.names
+        self._batched: set[TopicPart] = set()
+        """Partitions with a `BatchReader`: librdkafka allows one for each."""
 
     def read(self, part: TopicPart, start: int, end: int) -> tuple[pa.Table, int]:
         """One range of one partition."""
         reader = self._take(part, start)
         try:
             found = reader.read(start, end)
+        except kafka_batch.Unusable as error:
+            self._drop(reader)
+            log.warning("%s; Kafka is read the slow way", error)
+            self._by_batches = False
+            return self.read(part, start, end)
         except BaseException:
-            reader.close()
+            self._drop(reader)
             raise
         self._give_back(reader)
         return found
@@ -204,7 +319,17 @@ class Readers:
             fit = [key for key in keys if key[1] == start] or keys[:1]
             if fit:
                 return self._idle.pop(fit[0])
-        return PartitionReader(self._client, part, self._columns)
+            if self._by_batches and part not in self._batched:
+                self._batched.add(part)
+                if self._handle is None:
+                    self._handle = self._connected()
+                return BatchReader(self._client, part, self._columns, self._handle)
+        return MessageReader(self._client, part, self._columns)
+
+    def _connected(self) -> kafka_batch.Handle:
+        settings = {**self._client.config(), **reader_settings(self._client)}
+        settings.pop("error_cb")
+        return kafka_batch.Handle(settings)
 
     def _give_back(self, reader: PartitionReader) -> None:
         spare = []
@@ -218,7 +343,21 @@ class Readers:
                 while len(self._idle) > IDLE_CONSUMERS:
                     spare.append(self._idle.popitem(last=False)[1])
         for each in spare:
-            each.close()
+            self._drop(each)
+
+    def _drop(self, reader: PartitionReader) -> None:
+        reader.close()
+        with self._lock:
+            if isinstance(reader, BatchReader):
+                self._batched.discard(reader.part)
+        self._let_handle_go()
+
+    def _let_handle_go(self) -> None:
+        with self._lock:
+            if not self._closed or self._batched or self._handle is None:
+                return
+            handle, self._handle = self._handle, None
+        handle.close()
 
     def close(self) -> None:
         with self._lock:
@@ -226,4 +365,5 @@ class Readers:
             idle = list(self._idle.values())
             self._idle.clear()
         for reader in idle:
-            reader.close()
+            self._drop(reader)
+        self._let_handle_go()
