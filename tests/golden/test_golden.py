@@ -67,8 +67,18 @@ def difference(asker: Asker, case: cases.Case, wanted: dict[str, Any]) -> str:
     lines = []
     for way, values in found.values.items():
         if not same(values, wanted["values"], case.options):
-            lines.append(f"{name} {way}:\n    Spark {wanted['values']}\n    ours  {values}")
+            lines.append(f"{name} {way}: {differing(values, wanted['values'], case.options)}")
     return "\n".join(lines)
+
+
+def differing(ours: list[Any], spark: list[Any], options: frozenset[str]) -> str:
+    """The rows that differ, by number."""
+    rows = [
+        f"row {n}: Spark {b!r}, ours {a!r}"
+        for n, (a, b) in enumerate(zip(ours, spark, strict=False))
+        if not same([a], [b], options)
+    ]
+    return "; ".join(rows) or f"{len(spark)} rows from Spark, {len(ours)} of ours"
 
 
 def matches_error(found: Outcome, wanted: str) -> bool:

@@ -149,11 +149,8 @@ def _divided(operator: str, a: Typed, b: Typed, kind: DataType, settings: Settin
     def render(x: str, y: str) -> str:
         if operator == "div":  # the one quotient that overflows
             minus = f"-({x})" if settings.ansi or safe else wrapped(f"(-CAST({x} AS HUGEINT))", kind)
-            plain = (
-                f"CASE WHEN {y} = -1 THEN -({x}) ELSE {x} // {y} END"
-                if not _known_divisor(b)
-                else f"({x} // {y})"
-            )
+            quotient = f"CASE WHEN {y} = -1 THEN {minus} ELSE {x} // CASE WHEN {y} = -1 THEN 1 ELSE {y} END END"
+            plain = f"({x} // {y})" if _known_divisor(b) else quotient
         elif operator == "%" and isinstance(kind, IntegralType):
             plain = (
                 f"CASE WHEN {y} = -1 THEN {cast_sql('0', kind)} ELSE {x} % {y} END"
@@ -248,7 +245,7 @@ def _negative(compiler: Compiler, node: exp.Neg) -> Typed:
     inner = node.this
     if isinstance(inner, exp.Literal) and not inner.is_string:
         return number(inner.this, negative=True)
-    if isinstance(inner, exp.Cast) and isinstance(inner.this, exp.Literal) and not inner.this.is_string:
+    if isinstance(inner, exp.Cast) and isinstance(inner.this, exp.Literal) and inner.this.is_int:
         suffixed = inner.copy()  # -9223372036854775808L: the sign belongs to the literal
         suffixed.set("this", exp.Literal.number("-" + inner.this.this))
         return compiler.compile(suffixed)
@@ -348,14 +345,27 @@ def shifted(time: Typed, by: Typed, operator: str, settings: Settings) -> Typed:
         if isinstance(by.type, CalendarIntervalType):
             return None  # type: ignore[return-value]
         time = cast(time, TimestampType(), settings)
-    sql = f"({time.sql} {operator} {by.sql})"
-    if (
-        isinstance(time.type, TimestampType)
-        and not isinstance(by.type, DayTimeIntervalType)
-        and not settings.utc
-    ):
+    if not isinstance(time.type, TimestampType) or settings.utc:
+        return Typed(f"({time.sql} {operator} {by.sql})", time.type, nullable)
+    if not isinstance(by.type, DayTimeIntervalType):
         sql = from_local(f"({to_local(time.sql, settings)} {operator} {by.sql})", settings)
-    return Typed(sql, time.type, nullable)
+        return Typed(sql, time.type, nullable)
+    days, micros = _whole_days(by)
+    moved = time.sql
+    if days != "0":
+        moved = from_local(f"({to_local(time.sql, settings)} {operator} to_days({days}))", settings)
+    rest = "" if micros == "0" else f" {operator} to_microseconds({micros})"
+    return Typed(f"({moved}{rest})", time.type, nullable)
+
+
+def _whole_days(by: Typed) -> tuple[str, str]:
+    """A day-time interval as SQL for its days, which go by the wall clock, and its microseconds, which do not."""
+    day = MICROS["DAY"]
+    if isinstance(by.value, IntervalValue):
+        total = by.value.duration
+        days = abs(total) // day * (1 if total >= 0 else -1)
+        return str(days), str(total - days * day)
+    return f"CAST(epoch_us({by.sql}) // {day} AS INTEGER)", f"(epoch_us({by.sql}) % {day})"
 
 
 def _difference(a: Typed, b: Typed, settings: Settings) -> Typed | None:
@@ -366,16 +376,14 @@ def _difference(a: Typed, b: Typed, settings: Settings) -> Typed | None:
     if not isinstance(b.type, _TIMES):
         return None
     if isinstance(a.type, DateType) and isinstance(b.type, DateType):
-        return Typed(
-            f"to_microseconds(({a.sql} - {b.sql}) * 86400000000::BIGINT)", DayTimeIntervalType(), nullable
-        )
+        return Typed(f"to_days(CAST({a.sql} - {b.sql} AS INTEGER))", DayTimeIntervalType(), nullable)
     kind = coercion.tightest(a.type, b.type)
     assert kind is not None
     # Between wall clocks, as Spark has it: across a change of the clock a day is still a day.
     x, y = (cast(v, kind, settings).sql for v in (a, b))
     if isinstance(kind, TimestampType):
         x, y = to_local(x, settings), to_local(y, settings)
-    return Typed(f"to_microseconds(epoch_us({x}) - epoch_us({y}))", DayTimeIntervalType(), nullable)
+    return Typed(f"({x} - {y})", DayTimeIntervalType(), nullable)
 
 
 def _interval_sum(operator: str, a: Typed, b: Typed) -> Typed:

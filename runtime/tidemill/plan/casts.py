@@ -121,7 +121,7 @@ class _Cast:
             return self.to_time(sql, a, b)
         if isinstance(b, CalendarIntervalType) and isinstance(a, _INTERVALS):
             return sql
-        if isinstance(b, BinaryType) and isinstance(a, IntegralType):
+        if isinstance(b, BinaryType) and isinstance(a, IntegralType) and not self.settings.ansi:
             return f"unhex(right(printf('%016x', {sql}::BIGINT), {a.bits // 4}))"
         raise mismatch(a, b)
 
@@ -184,7 +184,8 @@ class _Cast:
         digits = rf"[+-]?[0-9]+{fraction}" if not fraction else r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)"
         read = f"TRY_CAST({x} AS {duck_type(to)})"
         if fraction:
-            read = f"TRY_CAST(split_part({x}, '.', 1) AS {duck_type(to)})"
+            whole = f"split_part(trim({x}), '.', 1)"
+            read = f"TRY_CAST(CASE WHEN {whole} IN ('', '+', '-') THEN '0' ELSE {whole} END AS {duck_type(to)})"
         return f"CASE WHEN regexp_full_match({x}, '{_TRIMMED}{digits}{_TRIMMED}') THEN {read} END"
 
     def _read_fraction(self, x: str, to: DataType) -> str:
@@ -217,7 +218,7 @@ class _Cast:
         )
 
     def _read_timestamp(self, x: str, to: DataType) -> str:
-        plain = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+        plain = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
         if isinstance(to, TimestampNTZType):
             local, slow = f"TRY_CAST({x} AS TIMESTAMP)", f"tm_to_timestamp_ntz({x})"
         else:
@@ -243,30 +244,39 @@ class _Cast:
                 )
             case TimestampType():
                 return f"CAST({to_local(sql, self.settings)} AS VARCHAR)"
+            case DecimalType(precision, scale):
+                return self._decimal_text(sql, precision, scale)
             case BinaryType():
                 return let(sql, lambda x: f"coalesce(TRY(decode({x})), tm_utf8({x}))")
             case DayTimeIntervalType() | YearMonthIntervalType() | CalendarIntervalType():
                 name = {DayTimeIntervalType: "dt", YearMonthIntervalType: "ym"}.get(type(a), "cal")
                 return f"tm_interval_text({sql}, '{name}')"
             case ArrayType(element):
-                item = f"coalesce({self.render('c', element, StringType())}, 'null')"
-                return f"('[' || array_to_string(list_transform({sql}, lambda c: {item}), ', ') || ']')"
+                item = f"coalesce({self.render('c_', element, StringType())}, 'null')"
+                return f"('[' || array_to_string(list_transform({sql}, lambda c_: {item}), ', ') || ']')"
             case MapType(key, value):
                 pair = (
-                    f"{self.render('c.key', key, StringType())} || ' -> ' || "
-                    f"coalesce({self.render('c.value', value, StringType())}, 'null')"
+                    f"{self.render('c_.key', key, StringType())} || ' -> ' || "
+                    f"coalesce({self.render('c_.value', value, StringType())}, 'null')"
                 )
-                return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda c: {pair}), ', ') || '}}')"
+                return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda c_: {pair}), ', ') || '}}')"
             case StructType(fields):
                 return let(sql, lambda x: self._struct_text(x, StructType(fields)))
         return f"CAST({sql} AS VARCHAR)"
 
+    def _decimal_text(self, sql: str, precision: int, scale: int) -> str:
+        if not self.settings.ansi and scale > 6:
+            return f"tm_decimal_text({sql})"  # Java's toString goes over to exponents there
+        if precision == scale:  # DuckDB leaves the 0 before the point out
+            sql = f"CAST({sql} AS DECIMAL({precision + 1},{scale}))" if precision < 38 else f"CAST({sql} AS DECIMAL(38,37))"
+        return f"CAST({sql} AS VARCHAR)"
+
     def _struct_text(self, x: str, kind: StructType) -> str:
         parts = [
-            f"coalesce({self.render(f'{x}.{quote_name(f.name)}', f.dataType, StringType())}, 'null')"
-            for f in kind
+            f"coalesce({self.render(f'{x}.{quote_name(f.name)}', f.dataType, StringType())}, 'null')" for f in kind
         ]
-        return f"CASE WHEN {x} IS NOT NULL THEN '{{' || {' || ,  || '.join(parts)} || '}}' END"
+        inside = " || ', ' || ".join(parts)
+        return f"CASE WHEN {x} IS NOT NULL THEN '{{' || {inside} || '}}' END"
 
     # --- numbers ----------------------------------------------------------------------------------------------------
 
@@ -311,17 +321,19 @@ class _Cast:
 
     def _to_decimal(self, sql: str, a: DataType, b: DecimalType) -> str:
         if isinstance(a, (FloatType, DoubleType)):
-            # By way of its digits, as Java's BigDecimal is made; a multiplication would round 1.005 down.
-            read = lambda x: f"TRY_CAST(CAST({x} AS VARCHAR) AS {duck_type(b)})"  # noqa: E731
+            return let(sql, lambda x: self._fraction_to_decimal(x, b))
         elif isinstance(a, IntegralType) and b.precision - b.scale >= 19 or (
             isinstance(a, DecimalType)
             and a.scale <= b.scale
             and a.precision - a.scale <= b.precision - b.scale
         ):
             return cast_sql(sql, b)
-        else:
-            read = lambda x: f"TRY_CAST({x} AS {duck_type(b)})"  # noqa: E731
-        return let(sql, lambda x: self.or_out_of_range(x, read(x), b))
+        return let(sql, lambda x: self.or_out_of_range(x, f"TRY_CAST({x} AS {duck_type(b)})", b))
+
+    def _fraction_to_decimal(self, x: str, b: DecimalType) -> str:
+        """By way of its digits, as Java's BigDecimal is made; a multiplication would round 1.005 down."""
+        read = f"TRY_CAST(CAST({x}::DOUBLE AS VARCHAR) AS {duck_type(b)})"
+        return f"CASE WHEN isfinite({x}) THEN {self.or_out_of_range(x, read, b)} END"
 
     def _seconds(self, sql: str, b: DataType) -> str:
         if isinstance(b, (FloatType, DoubleType)):
@@ -357,6 +369,8 @@ class _Cast:
             case TimestampNTZType(), TimestampType():
                 return from_local(sql, self.settings)
         if isinstance(b, TimestampType):
+            if isinstance(a, BooleanType) and self.settings.ansi:
+                raise mismatch(a, b)
             if isinstance(a, (IntegralType, BooleanType)):
                 unit = "1" if isinstance(a, BooleanType) else "1000000"
                 return f"make_timestamp(CAST({sql} AS BIGINT) * {unit})"
@@ -367,17 +381,23 @@ class _Cast:
         raise mismatch(a, b)
 
     def _timestamp_of_fraction(self, x: str) -> str:
-        return f"CASE WHEN isfinite({x}::DOUBLE) THEN make_timestamp(CAST(trunc({x}::DOUBLE * 1000000) AS BIGINT)) END"
+        made = f"make_timestamp(CAST(trunc({x}::DOUBLE * 1000000) AS BIGINT))"
+        if self.lenient:
+            return f"CASE WHEN isfinite({x}::DOUBLE) THEN {made} END"
+        error = failure(
+            "CAST_INVALID_INPUT", 'The value {} of the type "DOUBLE" cannot be cast to "TIMESTAMP"; it is no number.', x
+        )
+        return f"CASE WHEN isfinite({x}::DOUBLE) THEN {made} WHEN {x} IS NOT NULL THEN {error} END"
 
     # --- nested -----------------------------------------------------------------------------------------------------
 
     def array(self, sql: str, a: DataType, b: DataType) -> str:
-        name = f"c{_depth(a)}"
+        name = f"c{_depth(a)}_"
         item = self.render(name, a, b)
         return sql if item == name else f"list_transform({sql}, lambda {name}: {item})"
 
     def map(self, sql: str, a: tuple[DataType, DataType], b: tuple[DataType, DataType]) -> str:
-        name = f"c{max(_depth(a[0]), _depth(a[1]))}"
+        name = f"c{max(_depth(a[0]), _depth(a[1]))}_"
         key, value = (
             self.render(f"{name}.{p}", x, y) for p, x, y in zip(("key", "value"), a, b, strict=True)
         )

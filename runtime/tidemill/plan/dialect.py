@@ -94,6 +94,10 @@ _NO_PAREN = {
 }
 
 
+_UNIT_FIRST = {"dateadd", "date_add", "datediff", "date_diff", "timestampadd", "timestampdiff"}
+"""Calls whose first of three arguments is a unit, written like a column's name."""
+
+
 def _uniform(node: exp.Expression) -> exp.Expression:
     """Calls that SQLGlot has nodes for in spite of the empty table, as plain calls."""
     for kind, name in _NO_PAREN.items():
@@ -104,6 +108,10 @@ def _uniform(node: exp.Expression) -> exp.Expression:
         return call("any", inner.this if isinstance(inner, exp.Paren) else inner)
     if isinstance(node, exp.Column) and not node.args.get("table") and node.name.lower() == "localtimestamp":
         return call("localtimestamp")
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() in _UNIT_FIRST and len(node.expressions) == 3:
+        unit = node.expressions[0]
+        if isinstance(unit, exp.Column) and not unit.args.get("table"):
+            node.set("expressions", [_text(unit.name), *node.expressions[1:]])
     if isinstance(node, exp.Anonymous) and isinstance(node.this, exp.Expression):
         node.set("this", node.this.name)
     return node

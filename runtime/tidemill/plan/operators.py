@@ -11,7 +11,7 @@ from tidemill.plan import coercion
 from tidemill.plan.casts import cast, sql_name
 from tidemill.plan.compiler import Compiler, handles
 from tidemill.plan.patterns import like, rlike
-from tidemill.plan.rendering import let
+from tidemill.plan.rendering import let, order_key
 from tidemill.plan.typed import Typed, duck_type, failure, text_literal
 from tidemill.types import (
     ArrayType,
@@ -63,7 +63,10 @@ def _compare(compiler: Compiler, node: exp.Binary) -> Typed:
     a, b = comparable(compiler, node, compiler.compile(node.this), compiler.compile(node.expression))
     operator = _COMPARISONS[type(node)]
     nullable = (a.nullable or b.nullable) and not operator.startswith("IS")
-    return Typed(f"({a.sql} {operator} {b.sql})", BooleanType(), nullable)
+    x, y = a.sql, b.sql
+    if operator[0] in "<>" and operator != "<>":
+        x, y = order_key(x, a.type), order_key(y, b.type)
+    return Typed(f"({x} {operator} {y})", BooleanType(), nullable)
 
 
 @handles(exp.And, exp.Or)
@@ -216,9 +219,9 @@ def field_of(compiler: Compiler, value: Typed, name: str) -> Typed:
             return Typed(sql, field.dataType, value.nullable or field.nullable)
         case ArrayType(StructType() as element, contains_null):
             field = struct_field(element, name, compiler.settings.case_sensitive)
-            item = f"struct_extract(e, {_field_key(field.name)})"
+            item = f"struct_extract(e_, {_field_key(field.name)})"
             kind = ArrayType(field.dataType, contains_null or field.nullable)
-            return Typed(f"list_transform({value.sql}, lambda e: {item})", kind, value.nullable)
+            return Typed(f"list_transform({value.sql}, lambda e_: {item})", kind, value.nullable)
         case MapType(key, _, _) if isinstance(key, StringType):
             return element_of(compiler, value, text_literal(name))
     raise AnalysisException(

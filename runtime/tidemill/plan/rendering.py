@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 
 from tidemill.plan.typed import Settings, quote_text
+from tidemill.types import ArrayType, DataType, StructField, StructType
 
 VOLATILE = re.compile(r"\b(random|uuid|tm_rand\w*|tm_uuid\w*|udf_[0-9a-f]{32})\(")
 """Calls that answer anew each time they are written; a user's function may also just be dear."""
@@ -45,4 +46,31 @@ def zone_local(sql: str, zone: str, utc: bool = False) -> str:
 
 
 def zone_instant(sql: str, zone: str) -> str:
-    return f"timezone('UTC', timezone({zone}, {sql}))"
+    """The instant of a wall clock's reading. What the clock shows twice is the first time, as in Java; DuckDB takes the
+    last. What it skips goes on by the length of the gap, in both."""
+    back = "30 MINUTES" if zone.lower().strip("'") in ("australia/lord_howe", "australia/lhi") else "1 HOUR"
+
+    def first(x: str) -> str:
+        last = f"timezone('UTC', timezone({zone}, {x}))"
+        earlier = f"({last} - INTERVAL {back})"
+        return f"CASE WHEN {zone_local(earlier, zone)} = {x} THEN {earlier} ELSE {last} END"
+
+    return let(sql, first)
+
+
+def order_key(sql: str, kind: DataType) -> str:
+    """``sql`` in a form that DuckDB orders as Spark does: inside structs and arrays a NULL comes first."""
+    match kind:
+        case ArrayType(element):
+            return f"list_transform({sql}, lambda k_: struct_pack(n := k_ IS NOT NULL, v := {order_key('k_', element)}))"
+        case StructType(fields):
+            return let(sql, lambda x: _struct_key(x, fields))
+    return sql
+
+
+def _struct_key(x: str, fields: tuple[StructField, ...]) -> str:
+    parts = []
+    for n, field in enumerate(fields):
+        value = f"struct_extract_at({x}, {n + 1})"
+        parts.append(f"n{n} := {value} IS NOT NULL, v{n} := {order_key(value, field.dataType)}")
+    return f"CASE WHEN {x} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"

@@ -61,3 +61,19 @@ def _average(total_p: str, total_s: str, precision: str, scale: str, mode: str) 
         return fitted(_QUOTIENT.divide(total, Decimal(count)), p, s, lenient)
 
     return by_row(divide, f"DECIMAL({p},{s})", pa.decimal128(p, s))
+
+
+@kernel("decimal_text")
+def _decimal_text() -> KernelFunction:
+    """java.math.BigDecimal.toString: plain down to six zeros after the point, then with an exponent."""
+
+    def write(value: Decimal) -> str:
+        parts = value.as_tuple()
+        digits = "".join(map(str, parts.digits))
+        exponent = int(parts.exponent) + len(digits) - 1
+        if exponent >= -6:
+            return f"{value:f}"
+        mantissa = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
+        return f"{'-' if parts.sign else ''}{mantissa}E{exponent}"
+
+    return by_row(write, "VARCHAR", pa.string())

@@ -17,10 +17,20 @@ _EPOCH = dt.datetime(1970, 1, 1)
 
 _DATE = re.compile(r"([+-]?)(\d{4,7})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?", re.S)
 _TIMESTAMP = re.compile(
-    r"(?:([+-]?)(\d{4,6})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T]|$|(?=\s*$)))?)?)?"
-    r"(?:T?(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?\s*([A-Za-z+-].*)?)?",
+    r"([+-]?)(\d{4,6})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T](\d{1,2})"
+    r"(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?\s*([A-Za-z+-].*)?)?)?)?",
     re.S,
 )
+_SHORT_ZONES = {
+    "ACT": "Australia/Darwin", "AET": "Australia/Sydney", "AGT": "America/Argentina/Buenos_Aires", "ART": "Africa/Cairo",
+    "AST": "America/Anchorage", "BET": "America/Sao_Paulo", "BST": "Asia/Dhaka", "CAT": "Africa/Harare",
+    "CNT": "America/St_Johns", "CST": "America/Chicago", "CTT": "Asia/Shanghai", "EAT": "Africa/Addis_Ababa",
+    "ECT": "Europe/Paris", "IET": "America/Indiana/Indianapolis", "IST": "Asia/Kolkata", "JST": "Asia/Tokyo",
+    "MIT": "Pacific/Apia", "NET": "Asia/Yerevan", "NST": "Pacific/Auckland", "PLT": "Asia/Karachi", "PNT": "America/Phoenix",
+    "PRT": "America/Puerto_Rico", "PST": "America/Los_Angeles", "SST": "Pacific/Guadalcanal", "VST": "Asia/Ho_Chi_Minh",
+    "EST": "-05:00", "MST": "-07:00", "HST": "-10:00",
+}  # fmt: skip
+"""java.time.ZoneId.SHORT_IDS."""
 _BLANKS = "".join(chr(c) for c in range(33)) + "\x7f"
 
 
@@ -49,7 +59,7 @@ def read_date(text: str) -> int | None:
 @lru_cache(maxsize=1024)
 def zone_of(text: str) -> dt.tzinfo | None:
     """A zone by region or offset (``+01:00``, ``UTC``, ``GMT+1``, ``Europe/Paris``), or None."""
-    name = text.strip()
+    name = _SHORT_ZONES.get(text.strip(), text.strip())
     if name in ("Z", "UTC", "GMT", "UT"):
         return dt.UTC
     found = re.fullmatch(r"(?:UTC|GMT|UT)?([+-])(\d{1,2})(?::?(\d{1,2}))?(?::?(\d{2}))?", name)
@@ -102,10 +112,6 @@ def read_local(text: str) -> tuple[int, str | None] | None:
     if not found or not stripped:
         return None
     sign, year, month, day, hour, minute, second, fraction, zone = found.groups()
-    if year is None:
-        return None
-    if hour is not None and day is None:
-        return None
     days = days_of(int((sign or "") + year), int(month or 1), int(day or 1))
     h, m, s = int(hour or 0), int(minute or 0), int(second or 0)
     if days is None or h > 23 or m > 59 or s > 59:

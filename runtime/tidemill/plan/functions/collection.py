@@ -105,7 +105,7 @@ def packed(names: list[str], values: list[Typed]) -> Typed:
 def _array_repeat(call: Call) -> Typed:
     value, count = call.arg(0), call.coerced(1, IntegerType())
     kind = ArrayType(value.type, value.nullable)
-    sql = f"CASE WHEN {count.sql} IS NOT NULL THEN list_transform(range(greatest({count.sql}, 0)), lambda r: {value.sql}) END"
+    sql = f"CASE WHEN {count.sql} IS NOT NULL THEN list_transform(range(greatest({count.sql}, 0)), lambda r_: {value.sql}) END"
     return Typed(f"CAST({sql} AS {duck_type(kind)})", kind, count.nullable)
 
 
@@ -157,9 +157,9 @@ def _moments(call: Call, start: Typed, stop: Typed) -> Typed:
         sql = f"generate_series({a}, {b}, {interval})"
         if isinstance(step.type, YearMonthIntervalType) or step.value.months:
             # Each by its own multiple: the 31st stays the 31st where the month has one.
-            sql = f"list_filter(list_transform(range(0, 12000), lambda q: {a} + {interval} * CAST(q AS INTEGER)), lambda q: q <= {b})"
+            sql = f"list_filter(list_transform(range(0, 12000), lambda q_: {a} + {interval} * CAST(q_ AS INTEGER)), lambda q_: q_ <= {b})"
     if local:
-        sql = f"list_transform({sql}, lambda q: {from_local('q', call.settings)})"
+        sql = f"list_transform({sql}, lambda q_: {from_local('q_', call.settings)})"
     kind = ArrayType(start.type, False)
     known = f"CASE WHEN {start.sql} IS NOT NULL AND {stop.sql} IS NOT NULL THEN {sql} END"
     return Typed(f"CAST({known} AS {duck_type(kind)})", kind, start.nullable or stop.nullable)
@@ -196,7 +196,7 @@ def _with_element(call: Call, array: int = 0, element: int = 1) -> tuple[Typed, 
     return cast(found, wide, call.settings), cast(value, kind, call.settings), wide
 
 
-_HAS_NULL = "len(list_filter({0}, lambda n: n IS NULL)) > 0"
+_HAS_NULL = "len(list_filter({0}, lambda n_: n_ IS NULL)) > 0"
 
 
 @special("array_contains", least=2, most=2)
@@ -268,7 +268,7 @@ def _arrays_overlap(call: Call) -> Typed:
         lambda x: let(
             b.sql,
             lambda y: f"CASE WHEN {x} IS NULL OR {y} IS NULL THEN NULL "
-            f"WHEN list_has_any(list_filter({x}, lambda n: n IS NOT NULL), {y}) THEN true "
+            f"WHEN list_has_any(list_filter({x}, lambda n_: n_ IS NOT NULL), {y}) THEN true "
             f"WHEN len({x}) > 0 AND len({y}) > 0 AND ({_HAS_NULL.format(x)} OR {_HAS_NULL.format(y)}) THEN NULL ELSE false END",
         ),
     )
@@ -280,7 +280,7 @@ def _arrays_overlap(call: Call) -> Typed:
 
 def _distinct(x: str) -> str:
     """The first of each value, in order, NULL among them."""
-    return f"list_filter({x}, lambda u, n: coalesce(list_position({x}, u), list_position(list_transform({x}, lambda w: w IS NULL), true)) = n)"
+    return f"list_filter({x}, lambda u_, n_: coalesce(list_position({x}, u_), list_position(list_transform({x}, lambda w_: w_ IS NULL), true)) = n_)"
 
 
 @special("array_distinct", least=1, most=1)
@@ -298,7 +298,7 @@ def _array_union(call: Call) -> Typed:
 
 def _bound(sql: str, body: object) -> str:
     assert callable(body)
-    return f"list_transform([{sql}], lambda joint: {body('joint')})[1]"
+    return f"list_transform([{sql}], lambda joint_: {body('joint_')})[1]"
 
 
 @special("array_intersect array_except", least=2, most=2)
@@ -308,8 +308,8 @@ def _array_set(call: Call) -> Typed:
 
     def chosen(y: str) -> str:
         has_null = _HAS_NULL.format(y)
-        inside = f"CASE WHEN v IS NULL THEN {has_null} ELSE list_contains({y}, v) END"
-        return f"CASE WHEN {y} IS NOT NULL THEN list_filter({a.sql}, lambda v: {wanted}({inside})) END"
+        inside = f"CASE WHEN v_ IS NULL THEN {has_null} ELSE list_contains({y}, v_) END"
+        return f"CASE WHEN {y} IS NOT NULL THEN list_filter({a.sql}, lambda v_: {wanted}({inside})) END"
 
     return Typed(_bound(let(b.sql, chosen), _distinct), a.type, a.nullable or b.nullable)
 
@@ -317,7 +317,7 @@ def _array_set(call: Call) -> Typed:
 @special("array_remove", least=2, most=2)
 def _array_remove(call: Call) -> Typed:
     array, value, kind = _with_element(call)
-    sql = f"CASE WHEN {value.sql} IS NOT NULL THEN list_filter({array.sql}, lambda v: v IS DISTINCT FROM {value.sql}) END"
+    sql = f"CASE WHEN {value.sql} IS NOT NULL THEN list_filter({array.sql}, lambda v_: v_ IS DISTINCT FROM {value.sql}) END"
     return Typed(sql, kind, array.nullable or value.nullable)
 
 
@@ -338,8 +338,8 @@ def _array_insert(call: Call) -> Typed:
 
     def inserted(a: str, i: str) -> str:
         zero = failure("INVALID_INDEX_OF_ZERO", "The index 0 is invalid; an index counts from 1 or, negative, from the end.")
-        front = f"list_concat(list_concat({a}[:{i} - 1], list_transform(range(greatest({i} - 1 - len({a}), 0)), lambda r: {nothing})), [{value.sql}])"
-        back = f"list_concat([{value.sql}], list_transform(range(greatest(-{i} - 1 - len({a}), 0)), lambda r: {nothing}))"
+        front = f"list_concat(list_concat({a}[:{i} - 1], list_transform(range(greatest({i} - 1 - len({a}), 0)), lambda r_: {nothing})), [{value.sql}])"
+        back = f"list_concat([{value.sql}], list_transform(range(greatest(-{i} - 1 - len({a}), 0)), lambda r_: {nothing}))"
         return (
             f"CASE WHEN {a} IS NULL OR {i} IS NULL THEN NULL WHEN {i} = 0 THEN {zero} "
             f"WHEN {i} > 0 THEN list_concat({front}, {a}[{i}:]) "
@@ -354,17 +354,17 @@ def _array_insert(call: Call) -> Typed:
 @special("array_compact", least=1, most=1)
 def _array_compact(call: Call) -> Typed:
     value, kind = _element_type(call)
-    return Typed(f"list_filter({value.sql}, lambda v: v IS NOT NULL)", ArrayType(kind.elementType, False), value.nullable)
+    return Typed(f"list_filter({value.sql}, lambda v_: v_ IS NOT NULL)", ArrayType(kind.elementType, False), value.nullable)
 
 
 @special("array_join", least=2, most=3)
 def _array_join(call: Call) -> Typed:
     value = cast(call.arg(0), ArrayType(StringType()), call.settings)
     separator = call.coerced(1, StringType())
-    items = f"list_filter({value.sql}, lambda v: v IS NOT NULL)"
+    items = f"list_filter({value.sql}, lambda v_: v_ IS NOT NULL)"
     if len(call) == 3:
         other = call.coerced(2, StringType())
-        items = f"list_transform({value.sql}, lambda v: coalesce(v, {other.sql}))"
+        items = f"list_transform({value.sql}, lambda v_: coalesce(v_, {other.sql}))"
     return Typed(f"array_to_string({items}, {separator.sql})", StringType(), value.nullable or separator.nullable)
 
 
@@ -425,17 +425,17 @@ def _arrays_zip(call: Call) -> Typed:
     known = " AND ".join(f"{v.sql} IS NOT NULL" for v, _ in arrays)
     longest = f"greatest({', '.join(f'len({v.sql})' for v, _ in arrays)}, 0)"
     fields = ", ".join(
-        f"{quote_name(n)} := list_extract({v.sql}, CAST(z AS BIGINT) + 1)" for n, (v, _) in zip(names, arrays, strict=True)
+        f"{quote_name(n)} := list_extract({v.sql}, CAST(z_ AS BIGINT) + 1)" for n, (v, _) in zip(names, arrays, strict=True)
     )
-    sql = f"CASE WHEN {known} THEN list_transform(range({longest}), lambda z: struct_pack({fields})) END"
+    sql = f"CASE WHEN {known} THEN list_transform(range({longest}), lambda z_: struct_pack({fields})) END"
     return Typed(f"CAST({sql} AS {duck_type(kind)})", kind, any(v.nullable for v, _ in arrays))
 
 
 @special("shuffle", least=1, most=2, deterministic=False)
 def _shuffle(call: Call) -> Typed:
     value, kind = _element_type(call)
-    pairs = f"list_transform({value.sql}, lambda v: struct_pack(r := random(), v := v))"
-    return Typed(f"list_transform(list_sort({pairs}), lambda p: p.v)", kind, value.nullable)
+    pairs = f"list_transform({value.sql}, lambda v_: struct_pack(r := random(), v := v_))"
+    return Typed(f"list_transform(list_sort({pairs}), lambda p_: p_.v)", kind, value.nullable)
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------
@@ -494,7 +494,7 @@ def _map_from_entries(call: Call) -> Typed:
     if not isinstance(entry, StructType) or len(entry) != 2:
         raise call.mismatch("be an array of structs of two fields")
     made = MapType(entry.fields[0].dataType, entry.fields[1].dataType, entry.fields[1].nullable)
-    pairs = "list_transform({0}, lambda p: {{'key': struct_extract_at(p, 1), 'value': struct_extract_at(p, 2)}})"
+    pairs = "list_transform({0}, lambda p_: {{'key': struct_extract_at(p_, 1), 'value': struct_extract_at(p_, 2)}})"
     sql = let(
         value.sql,
         lambda a: f"CASE WHEN {_HAS_NULL.format(a)} OR {a} IS NULL THEN NULL ELSE map_from_entries({pairs.format(a)}) END",

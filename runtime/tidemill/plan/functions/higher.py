@@ -56,10 +56,10 @@ def _quantified(call: Call) -> Typed:
     answers = f"list_transform({array.sql}, lambda {names[0]}: {condition.sql})"
     decides, otherwise = ("true", "false") if call.name == "exists" else ("false", "true")
     sql = (
-        f"CASE WHEN r IS NULL THEN NULL WHEN list_contains(r, {decides}) THEN {decides} "
-        f"WHEN len(list_filter(r, lambda n: n IS NULL)) > 0 THEN NULL ELSE {otherwise} END"
+        f"CASE WHEN r_ IS NULL THEN NULL WHEN list_contains(r_, {decides}) THEN {decides} "
+        f"WHEN len(list_filter(r_, lambda n_: n_ IS NULL)) > 0 THEN NULL ELSE {otherwise} END"
     )
-    return Typed(f"CAST(list_transform([{answers}], lambda r: {sql})[1] AS BOOLEAN)", BooleanType(), True)
+    return Typed(f"CAST(list_transform([{answers}], lambda r_: {sql})[1] AS BOOLEAN)", BooleanType(), True)
 
 
 @special("aggregate reduce", least=3, most=4)
@@ -79,7 +79,7 @@ def _aggregate(call: Call) -> Typed:
             "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE",
         )
     nothing = f"CAST(NULL AS {duck_type(element.type)})"
-    items = f"list_transform({array.sql}, lambda i: struct_pack(s := CAST(NULL AS {duck_type(start.type)}), e := i))"
+    items = f"list_transform({array.sql}, lambda i_: struct_pack(s := CAST(NULL AS {duck_type(start.type)}), e := i_))"
     first = f"CAST(struct_pack(s := {start.sql}, e := {nothing}) AS {duck_type(state)})"
     step = f"struct_pack(s := {merged.sql}, e := {nothing})"
     folded = f"struct_extract(list_reduce({items}, lambda {names[0]}, {names[1]}: {step}, {first}), 's')"
@@ -102,7 +102,7 @@ def _zip_with(call: Call) -> Typed:
     pair = StructType([StructField("a", x.type), StructField("b", y.type)])
     names, body = call.lambda_over(2, Typed("struct_extract({}, 'a')", x.type), Typed("struct_extract({}, 'b')", y.type))
     longest = f"greatest(len({a.sql}), len({b.sql}))"
-    pairs = f"list_transform(range({longest}), lambda z: struct_pack(a := list_extract({a.sql}, z + 1), b := list_extract({b.sql}, z + 1)))"
+    pairs = f"list_transform(range({longest}), lambda z_: struct_pack(a := list_extract({a.sql}, z_ + 1), b := list_extract({b.sql}, z_ + 1)))"
     text = body.sql.replace(names[1], names[0])
     sql = f"CASE WHEN {a.sql} IS NOT NULL AND {b.sql} IS NOT NULL THEN list_transform(CAST({pairs} AS {duck_type(ArrayType(pair))}), lambda {names[0]}: {text}) END"
     return Typed(sql, ArrayType(body.type, True), a.nullable or b.nullable)
@@ -122,7 +122,7 @@ def _array_sort(call: Call) -> Typed:
             f"list_filter({a}, lambda {left}, at: ({order.sql}) < 0 OR (({order.sql}) = 0 AND at < place))"
         )
         pairs = f"list_transform({a}, lambda {right}, place: struct_pack(r := len({before}), v := {right}))"
-        return f"list_transform(list_sort({pairs}), lambda p: p.v)"
+        return f"list_transform(list_sort({pairs}), lambda p_: p_.v)"
 
     return Typed(let(array.sql, ranked), array.type, array.nullable)
 
@@ -178,7 +178,7 @@ def _map_zip_with(call: Call) -> Typed:
     )  # fmt: skip
     sql = body.sql.replace(names[1], names[0]).replace(names[2], names[0])
     made = MapType(kind.keyType, body.type, body.nullable)
-    more = f"list_filter(map_keys({b.sql}), lambda o: NOT list_contains(map_keys({a.sql}), o))"
+    more = f"list_filter(map_keys({b.sql}), lambda o_: NOT list_contains(map_keys({a.sql}), o_))"
     keys = f"list_concat(map_keys({a.sql}), {more})"
     pairs = f"list_transform({keys}, lambda {names[0]}: {{'key': {names[0]}, 'value': {sql}}})"
     found = f"CASE WHEN {a.sql} IS NOT NULL AND {b.sql} IS NOT NULL THEN map_from_entries({pairs}) END"

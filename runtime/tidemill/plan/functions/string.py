@@ -93,9 +93,9 @@ def _concat_ws(call: Call) -> Typed:
         item = call.arg(index)
         if isinstance(item.type, ArrayType):
             texts = cast(item, ArrayType(StringType()), call.settings)
-            parts.append(f"list_filter(coalesce({texts.sql}, []::VARCHAR[]), lambda w: w IS NOT NULL)")
+            parts.append(f"list_filter(coalesce({texts.sql}, []::VARCHAR[]), lambda w_: w_ IS NOT NULL)")
         else:
-            parts.append(f"list_filter([{call.coerced(index, StringType()).sql}], lambda w: w IS NOT NULL)")
+            parts.append(f"list_filter([{call.coerced(index, StringType()).sql}], lambda w_: w_ IS NOT NULL)")
     if all(not isinstance(call.arg(n).type, ArrayType) for n in range(1, len(call))) and len(call) > 1:
         texts = ", ".join(call.coerced(n, StringType()).sql for n in range(1, len(call)))
         return Typed(f"concat_ws({separator.sql}, {texts})", StringType(), separator.nullable)
