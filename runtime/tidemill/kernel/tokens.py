@@ -202,7 +202,9 @@ _ZONED = rf"^{_DAY}{_TIME}(Z|[+-](0[0-9]|1[0-7]):?[0-5][0-9])$"
 
 def _instants(tokens: pa.Array, time_zone: str) -> Typed:
     """Most columns hold one form only: try each, and sort the values by their form when neither fits."""
-    for attempt in (_naive, _zoned):
+    # A cast that fails has read the whole column first, so the likelier one comes first.
+    likely = pc.any(pc.match_substring_regex(tokens.slice(0, 1), "(Z|[+-][0-9]{2}:?[0-9]{2})$")).as_py()
+    for attempt in (_zoned, _naive) if likely else (_naive, _zoned):
         try:
             return Typed(attempt(tokens, time_zone))
         except pa.ArrowInvalid:
