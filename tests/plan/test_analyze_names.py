@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlglot import exp
 
 from tests.plan.building import SETTINGS, T2, e, group, joined, nullability, schema, select, table, where
 from tidemill.errors import AnalysisException
@@ -18,10 +19,6 @@ def col(node: Node, name: str) -> Ref:
     found = analyze.column(node, name, SETTINGS)
     assert isinstance(found, Ref)
     return found
-
-
-def eq(a: Ref, b: Ref) -> object:
-    return a == b
 
 
 def condition_of(error: pytest.ExceptionInfo[AnalysisException]) -> str | None:
@@ -44,7 +41,7 @@ def test_a_filter_and_a_sort_reach_columns_that_a_select_has_dropped() -> None:
     narrow = select(base, "a")
     for plan in (
         where(narrow, "b > 1"),
-        analyze.filter_rows(narrow, e("1 < 2").__class__(this=col(base, "b"), expression=e("1")), SETTINGS),
+        analyze.filter_rows(narrow, exp.LT(this=col(base, "b"), expression=e("1")), SETTINGS),
         analyze.sort(narrow, [e("b")], SETTINGS),
     ):
         assert schema(plan) == "struct<a:int>"
@@ -147,7 +144,7 @@ def test_unknown_joins_and_keys_are_refused() -> None:
 
 def test_names_that_both_sides_have_are_ambiguous_but_their_columns_are_not() -> None:
     left, right = x(), table(T2)
-    equal = e("1 = 1").__class__(this=col(left, "a"), expression=col(right, "a"))
+    equal = exp.EQ(this=col(left, "a"), expression=col(right, "a"))
     both = analyze.join(left, right, equal, "inner", SETTINGS)
     with pytest.raises(AnalysisException) as raised:
         select(both, "a")
@@ -164,7 +161,7 @@ def test_the_far_key_of_a_using_join_can_still_be_named() -> None:
     left, right = x(), table(T2)
     plan = joined(left, right, ["a"], "left")
     assert schema(analyze.project(plan, [col(left, "a"), col(right, "a")], SETTINGS)) == "struct<a:int,a:int>"
-    missing = e("q IS NULL").__class__(this=col(right, "a"), expression=e("NULL"))
+    missing = exp.Is(this=col(right, "a"), expression=e("NULL"))
     assert schema(analyze.filter_rows(plan, missing, SETTINGS)) == schema(plan)
 
 
@@ -178,7 +175,7 @@ def test_what_a_select_above_a_join_leaves_out_is_gone() -> None:
 def test_a_self_join_compares_the_two_sides() -> None:
     base = x()
     more = where(base, "a > 1")
-    equal = e("1 = 1").__class__(this=col(base, "a"), expression=col(more, "a"))
+    equal = exp.EQ(this=col(base, "a"), expression=col(more, "a"))
     plan = analyze.join(base, more, equal, "inner", SETTINGS)
     assert isinstance(plan, Join)
     assert plan.condition is not None
@@ -200,9 +197,24 @@ def test_a_self_join_by_aliases() -> None:
 
 def test_an_ambiguous_self_join_is_refused() -> None:
     base = x()
-    smaller = e("1 < 1").__class__(this=col(base, "a"), expression=col(base, "b"))
+    smaller = exp.LT(this=col(base, "a"), expression=col(base, "b"))
     with pytest.raises(AnalysisException, match=r"alias\('l'\)"):
         analyze.join(base, where(base, "a > 1"), smaller, "inner", SETTINGS)
+
+
+def test_a_column_that_both_sides_of_a_self_join_show_cannot_be_taken_from_either() -> None:
+    base = x()
+    more = where(base, "a > 1")
+    equal = exp.EQ(this=col(base, "a"), expression=col(more, "a"))
+    both = analyze.join(base, more, equal, "inner", SETTINGS)
+    for taken in (col(base, "b"), col(more, "b")):
+        with pytest.raises(AnalysisException, match="belongs to either"):
+            analyze.project(both, [taken], SETTINGS)
+    assert len(select(both, "*").output) == 6
+    merged = joined(base, group(base, "a"), ["a"])
+    assert schema(analyze.project(merged, [col(base, "a"), col(base, "b"), e("n")], SETTINGS)) == (
+        "struct<a:int,b:bigint,n:bigint>"
+    )
 
 
 # --- Groups ---------------------------------------------------------------------------------------------------------

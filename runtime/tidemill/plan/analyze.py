@@ -22,6 +22,7 @@ from tidemill.plan.durations import parse_duration
 from tidemill.plan.expressions import Settings, Typed, has_aggregate, has_window, is_aggregate, is_generator
 from tidemill.plan.grouping_sets import Grouping
 from tidemill.plan.groups import aggregate
+from tidemill.plan.hidden import expose, narrowed
 from tidemill.plan.later import with_calls_below
 from tidemill.plan.names import pretty
 from tidemill.plan.nodes import (
@@ -39,7 +40,7 @@ from tidemill.plan.nodes import (
     Scan,
 )
 from tidemill.plan.ordering import sort
-from tidemill.plan.resolve import Scope, expose, narrowed, nodes_of, refs
+from tidemill.plan.resolve import TAKEN, Scope, nodes_of, refs
 from tidemill.plan.select import project
 from tidemill.plan.windows import is_window_struct, time_windows
 from tidemill.types import BooleanType, LongType, NullType, StructType, TimestampType
@@ -96,7 +97,10 @@ def column(child: Node, name: str, settings: Settings) -> exp.Expression:
     """What ``df['a']``, ``df.a`` and ``df['s.field']`` mean: a Ref, or a Dot over one, or a Star for ``'*'``."""
     if name == "*":
         return exp.Star()
-    return Scope.over(child, settings).column(name_parts(name))
+    found = Scope.over(child, settings).column(name_parts(name))
+    for ref in found.find_all(Ref):
+        ref.meta[TAKEN] = True
+    return found
 
 
 def name_parts(name: str) -> list[str]:

@@ -15,7 +15,7 @@ from tidemill.plan.expressions import Settings, has_aggregate, has_window
 from tidemill.plan.names import pretty
 from tidemill.plan.nodes import Attribute, Deduplicate, Join, JoinType, Named, Node, Project, Ref, Union
 from tidemill.plan.renew import renewed
-from tidemill.plan.resolve import Scope, quoted
+from tidemill.plan.resolve import TAKEN, Scope, quoted
 from tidemill.types import BooleanType, DataType, MapType, NullType, ddl
 
 _SPELLINGS: dict[str, JoinType] = {
@@ -75,14 +75,11 @@ def _sides(on: exp.Expression, renewals: dict[int, Attribute]) -> exp.Expression
         if isinstance(a, Ref) and isinstance(b, Ref) and a.attribute_id == b.attribute_id in renewals:
             b.set("id", renewals[b.attribute_id].id)
             a.meta["side"] = True
+            for side in (a, b):
+                side.meta.pop(TAKEN, None)
     for ref in made.find_all(Ref):
         if ref.attribute_id in renewals and not ref.meta.pop("side", False):
-            raise AnalysisException(
-                f"column {ref.this} is ambiguous: both sides of the join come from the same DataFrame, and so the "
-                "column belongs to either; give each side a name with .alias('l') and .alias('r'), and write "
-                f"col('l.{ref.this}')",
-                "AMBIGUOUS_COLUMN_REFERENCE",
-            )
+            raise Scope.either_side(ref)
     return made
 
 

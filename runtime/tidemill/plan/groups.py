@@ -18,10 +18,11 @@ from tidemill.plan.expressions import (
 )
 from tidemill.plan.grouped_names import Later, read_grouped, read_key, window_calls
 from tidemill.plan.grouping_sets import Grouping, Sets, grouping_sets
+from tidemill.plan.hidden import narrowed
 from tidemill.plan.names import NAMED, pretty
 from tidemill.plan.nodes import Aggregate, Attribute, Filter, Named, Node, Ref, Session
 from tidemill.plan.ordering import orders_of, sorted_over
-from tidemill.plan.resolve import Scope, narrowed
+from tidemill.plan.resolve import Scope
 from tidemill.plan.select import Item, expand_stars, projected
 from tidemill.plan.windows import event_delay, extract
 from tidemill.types import MapType

@@ -9,9 +9,10 @@ from sqlglot import exp
 
 from tidemill.errors import AnalysisException
 from tidemill.plan.expressions import Settings, has_aggregate, has_window, is_generator
+from tidemill.plan.hidden import expose, narrowed
 from tidemill.plan.names import pretty
 from tidemill.plan.nodes import Named, Node, Order, Project, Ref, Sort
-from tidemill.plan.resolve import Scope, expose, narrowed, refs
+from tidemill.plan.resolve import Scope, refs
 from tidemill.plan.select import Item, name_expression
 from tidemill.types import ArrayType, DataType, MapType, StructType
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tidemill.plan.hidden import narrowed
 from tidemill.plan.nodes import (
     Aggregate,
     Deduplicate,
@@ -26,7 +27,7 @@ from tidemill.plan.nodes import (
     Unary,
     Union,
 )
-from tidemill.plan.resolve import narrowed, refs
+from tidemill.plan.resolve import refs
 
 
 def prune(node: Node) -> Node:

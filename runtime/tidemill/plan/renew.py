@@ -36,7 +36,7 @@ def _value(value: Any, mapping: Renewals) -> Any:
     if isinstance(value, Node):
         return _node(value, mapping)
     if isinstance(value, Attribute):
-        return replace(value, id=mapping[value.id]) if value.id in mapping else value
+        return replace(value, id=mapping[value.id], twin=value.id) if value.id in mapping else value
     if isinstance(value, exp.Expression):
         return expression(value, mapping)
     if isinstance(value, Named) or type(value).__name__ in ("Session", "Order"):

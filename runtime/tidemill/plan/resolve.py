@@ -6,7 +6,7 @@ Spark's order: ``a.b`` is first the column ``b`` of the alias ``a``, else the fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from sqlglot import exp
@@ -14,27 +14,21 @@ from sqlglot import exp
 from tidemill.errors import AnalysisException, nearest
 from tidemill.plan.dialect import function_name
 from tidemill.plan.expressions import Settings, Typed, compile_expression
+from tidemill.plan.hidden import dropped, using_leftovers
 from tidemill.plan.names import NAMED, pretty
 from tidemill.plan.nodes import (
-    Alias,
     Attribute,
-    EventTime,
-    Filter,
-    Generate,
-    Join,
-    Limit,
-    Named,
     Node,
-    Project,
     Ref,
-    Sort,
-    TimeWindows,
 )
 from tidemill.types import ArrayType, DataType, MapType, StructField, StructType, TimestampType
 
 WINDOW_CALLS = ("window", "session_window")
 """Calls that become columns only after names are resolved (`plan.windows`)."""
 WINDOW_STRUCT = StructType([StructField("start", TimestampType()), StructField("end", TimestampType())])
+
+TAKEN = "taken"
+"""Key of the ``meta`` of a Ref that the user took from a DataFrame, as ``df['a']``."""
 
 _SUGGESTIONS = 5
 """How many names an error proposes, as in Spark."""
@@ -79,12 +73,12 @@ class Scope:
     @classmethod
     def over(cls, node: Node, settings: Settings) -> Scope:
         """For SELECT and GROUP BY: dropped columns are those of the far side of a USING join."""
-        return cls(node.output, settings, _using_leftovers(node))
+        return cls(node.output, settings, using_leftovers(node))
 
     @classmethod
     def reaching(cls, node: Node, settings: Settings) -> Scope:
         """For WHERE and ORDER BY, which also find what projections right below have dropped."""
-        return cls(node.output, settings, _dropped(node))
+        return cls(node.output, settings, dropped(node))
 
     def types(self) -> dict[int, Typed]:
         return columns((*self.visible, *self.hidden))
@@ -127,6 +121,8 @@ class Scope:
     def _checked(self, ref: Ref) -> exp.Expression:
         known = (*self.visible, *self.hidden)
         if any(a.id == ref.attribute_id for a in known):
+            if TAKEN in ref.meta and any(a.twin == ref.attribute_id for a in self.visible):
+                raise self.either_side(ref)
             return ref
         names = ", ".join(f'"{a.name}"' for a in self.visible)
         again = any(self.same(a.name, str(ref.this)) for a in self.visible)
@@ -157,6 +153,16 @@ class Scope:
         if lateral is None:
             raise self.unknown(parts)
         return lateral
+
+    @staticmethod
+    def either_side(ref: Ref) -> AnalysisException:
+        """The error for a column that both sides of a self-join have."""
+        return AnalysisException(
+            f"column {ref.this} is ambiguous: both sides of the join come from the same DataFrame, and so the column "
+            "belongs to either; give each side a name with .alias('l') and .alias('r'), and write "
+            f"col('l.{ref.this}')",
+            "_LEGACY_ERROR_TEMP_1182",
+        )
 
     def _ambiguous(self, parts: Sequence[str], found: Sequence[Attribute]) -> AnalysisException:
         could = ", ".join(quoted(*a.qualifier[-1:], a.name) for a in found)
@@ -327,61 +333,3 @@ def _has_fields(kind: DataType | None) -> bool:
 
 def _distinct(found: Iterable[Attribute]) -> list[Attribute]:
     return list({a.id: a for a in found}.values())
-
-
-# --- Columns that a projection has dropped --------------------------------------------------------------------------
-
-
-def _using_leftovers(node: Node) -> tuple[Attribute, ...]:
-    while isinstance(node, (Filter, Sort, Limit, EventTime)):
-        node = node.child
-    if not (isinstance(node, Project) and isinstance(node.child, Join)):
-        return ()
-    kept = {a.id for a in node.output}
-    left_out = tuple(a for a in node.child.output if a.id not in kept)
-    # A projection that leaves out more than keys is a select of the user's, which hides what it does not name.
-    return left_out if {a.id for a in left_out} <= _compared(node.child.condition) else ()
-
-
-def _compared(condition: exp.Expression | None) -> set[int]:
-    """The columns that a join condition compares for equality with one of the other side."""
-    found: set[int] = set()
-    for equal in condition.find_all(exp.EQ) if condition is not None else ():
-        if isinstance(equal.this, Ref) and isinstance(equal.expression, Ref):
-            found |= {equal.this.attribute_id, equal.expression.attribute_id}
-    return found
-
-
-def _dropped(node: Node) -> tuple[Attribute, ...]:
-    kept = {a.id for a in node.output}
-    found: list[Attribute] = []
-    while isinstance(node, (Project, Filter, Sort, Alias, EventTime, TimeWindows, Generate)):
-        named = {a.name.lower() for a in found}
-        below = node.child.output
-        if isinstance(node, Alias):
-            break
-        found += [a for a in below if a.id not in kept and a.name.lower() not in named]
-        kept |= {a.id for a in below}
-        node = node.child
-    return tuple(found)
-
-
-def expose(node: Node, wanted: set[int]) -> Node:
-    """``node`` with the attributes ``wanted``, which exist below its projections, at the end of its output."""
-    missing = wanted - {a.id for a in node.output}
-    if not missing:
-        return node
-    if isinstance(node, Project):
-        child = expose(node.child, missing)
-        more = tuple(Named(a, a.ref()) for a in child.output if a.id in missing)
-        return replace(node, child=child, items=(*node.items, *more))
-    if isinstance(node, (Filter, Sort, EventTime, Limit, TimeWindows, Generate, Alias)):
-        return replace(node, child=expose(node.child, missing))
-    return node
-
-
-def narrowed(node: Node, attributes: Sequence[Attribute]) -> Node:
-    """``node`` with just these columns of its output."""
-    if [a.id for a in node.output] == [a.id for a in attributes]:
-        return node
-    return Project(node, tuple(Named(a, a.ref()) for a in attributes))

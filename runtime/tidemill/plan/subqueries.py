@@ -11,8 +11,9 @@ from tidemill.plan import analyze
 from tidemill.plan.combine import apart
 from tidemill.plan.dialect import call
 from tidemill.plan.expressions import Settings
+from tidemill.plan.hidden import narrowed
 from tidemill.plan.nodes import Aggregate, Join, JoinType, Node, Project
-from tidemill.plan.resolve import Scope, narrowed
+from tidemill.plan.resolve import Scope
 from tidemill.plan.sqlclauses import refused
 
 if TYPE_CHECKING:
