@@ -1,4 +1,4 @@
-"""Columns that a projection has dropped and that Spark still finds: for WHERE, ORDER BY, and the keys of USING joins."""
+"""Columns that a projection has dropped and Spark still finds: for WHERE, ORDER BY and the keys of USING joins."""
 
 from __future__ import annotations
 

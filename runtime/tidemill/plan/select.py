@@ -11,6 +11,7 @@ from tidemill.errors import AnalysisException
 from tidemill.plan.dialect import function_name
 from tidemill.plan.expressions import Settings, has_aggregate, is_generator
 from tidemill.plan.generators import generator_outputs
+from tidemill.plan.hidden import expose
 from tidemill.plan.names import NAMED, pretty
 from tidemill.plan.nodes import Attribute, Generate, Named, Node, Project, Ref
 from tidemill.plan.resolve import Scope, nodes_of, quoted, refs
@@ -205,7 +206,6 @@ def projected(child: Node, items: Sequence[exp.Expression], scope: Scope) -> Nod
 
 def _exposed(base: Node, read: Sequence[Item]) -> Node:
     """The far side's keys of a USING join come back into view where an item names them."""
-    from tidemill.plan.resolve import expose
 
     wanted = set().union(*(refs(i.expression) for i in read)) if read else set()
     return expose(base, wanted)
