@@ -192,11 +192,11 @@ class Queue:
             self._lib.rd_kafka_consume_stop(self._topic, self._partition)
             self._started = False
 
-    def take(self, seconds: float) -> Records:
-        """What is there, at least one record unless none comes in time."""
+    def take(self, most: int, seconds: float) -> Records:
+        """What is there: ``most`` records, or those that came in time."""
         self._handle.poll()
         count = self._lib.rd_kafka_consume_batch(
-            self._topic, self._partition, int(seconds * 1000), self._room, len(self._room)
+            self._topic, self._partition, int(seconds * 1000), self._room, min(most, len(self._room))
         )
         if count <= 0:
             return EMPTY

@@ -33,8 +33,9 @@ IDLE_CONSUMERS = 32
 QUEUE_KB = 16_384
 CHUNK = 10_000
 """Records taken from a consumer at once."""
-POLL_SECONDS = 0.25
-"""How long one wait for records is; it only bounds how soon a time-out or an end is seen."""
+POLL_SECONDS = 0.005
+"""How long one wait is. librdkafka waits for as many records as it was asked for; we ask for no more than the range can
+hold, but a range with transaction markers holds fewer, and then this is what it costs."""
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 _OUT_OF_RANGE = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET)
 
@@ -70,6 +71,10 @@ class PartitionReader(ABC):
                     "the option 'kafkaConsumer.pollTimeoutMs'"
                 )
         return pa.concat_tables([self.schema.empty_table(), *tables]), total
+
+    def room(self, end: int) -> int:
+        """How many records to ask for at most."""
+        return min(CHUNK, end - (self.position or 0))
 
     @abstractmethod
     def start(self, offset: int) -> None:
@@ -156,7 +161,7 @@ class MessageReader(PartitionReader):
         return at is not None and bool(self._held) and at < offset <= self._held[0].offset()
 
     def step(self, end: int) -> tuple[pa.Table | None, int, bool]:
-        got = self._held or self._consumer.consume(CHUNK, POLL_SECONDS)
+        got = self._held or self._consumer.consume(self.room(end), POLL_SECONDS)
         self._held = []
         taken, progress = self._sort_out(got, end)
         if not taken:
@@ -209,7 +214,7 @@ class BatchReader(PartitionReader):
         return at is not None and len(self._held) > 0 and at < offset <= int(self._held.offsets[0])
 
     def step(self, end: int) -> tuple[pa.Table | None, int, bool]:
-        got = self._held if len(self._held) else self._queue.take(POLL_SECONDS)
+        got = self._held if len(self._held) else self._queue.take(self.room(end), POLL_SECONDS)
         self._held = kafka_batch.EMPTY
         if not len(got):
             return None, 0, False
