@@ -27,12 +27,14 @@ from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
 from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
 from tidemill.plan.physical import Relation, arrow_fields, column
+from tidemill.plan.pruning import prune
 from tidemill.plan.pushdown import push_filters
 from tidemill.sinks.base import Sink
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.options import Wiring
 from tidemill.sources.base import Source
 from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
+from tidemill.types import StructType
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
 POLICY = "spark.sql.streaming.multipleWatermarkPolicy"
@@ -132,7 +134,8 @@ def _leaves(
     rows: pa.Table | None = None
     match node:
         case Scan():
-            rows = sources.batch(node.format, context.resolve(node.options_given), node.schema)
+            rows = sources.batch(node.format, context.resolve(node.options_given), schema_to_read(node))
+            rows = rows.select([a.name for a in node.attributes])
         case LocalData():
             rows = node.rows
         case MapBatches():
@@ -180,7 +183,7 @@ def start(plan: Node, spec: QuerySpec, context: Context) -> QueryRun:
 def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
     check_streaming(plan, spec.mode, context.settings)
-    parts = split(push_filters(plan), spec.mode, context.settings)
+    parts = split(prune(push_filters(plan)), spec.mode, context.settings)
     log, store = open_(spec.checkpoint)
     kept = log.get(KEY, "query", 0)
     query = kept["id"] if kept else str(uuid.uuid4())
@@ -199,6 +202,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         query=query,
         plan=parts.plan,
         sources=made,
+        columns=tuple(tuple(a.name for a in s.attributes) for s in parts.sources),
         statics=tuple(collect(s, context) for s in parts.statics),
         sink=make_sink(plan, spec, context),
         store=store,
@@ -256,8 +260,20 @@ def make_source(scan: Scan, context: Context) -> Source:
     options = context.resolve(scan.options_given)
     if callable(scan.handle):
         return scan.handle(options)
-    # Resolved when the plan was made: the user's columns, and after them those of partition directories.
-    return sources.create(scan.format, options, scan.schema, scan.handle)
+    return sources.create(scan.format, options, schema_to_read(scan), scan.handle)
+
+
+_BY_NAME = ("json", "parquet", "avro", "orc")
+"""Formats whose columns are found by name, so that those that no one asks for need not be read."""
+_WHOLE_RECORDS = ("mode", "columnnameofcorruptrecord")
+"""Options that make a record good or bad as a whole."""
+
+
+def schema_to_read(scan: Scan) -> StructType:
+    """The columns that a source must read to give those of the scan."""
+    whole = any(k.lower() in _WHOLE_RECORDS for k in scan.options_given)
+    by_name = scan.format.lower() in _BY_NAME and not whole
+    return scan.schema if by_name or scan.whole is None else scan.whole
 
 
 def make_sink(plan: Node, spec: QuerySpec, context: Context) -> Sink:

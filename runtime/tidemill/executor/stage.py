@@ -88,7 +88,8 @@ class StageRunner:
     def _input(self, source: Input, task: Task, result: TaskResult) -> pa.Table:
         match source.kind:
             case "source":
-                rows = self._read(source.index, task, result)
+                names = list(self.work.columns[source.index])
+                rows = self._read(source.index, task, result).select(names)
             case "static":
                 rows = self.statics[source.index]
             case _:

@@ -24,6 +24,8 @@ class Work:
     """The query's id."""
     plan: QueryPlan
     sources: tuple[Source, ...]
+    columns: tuple[tuple[str, ...], ...]
+    """Of each source: the columns that the plan reads."""
     statics: tuple[pa.Table, ...]
     sink: Sink
     store: StateStore

@@ -52,13 +52,15 @@ class Attribute:
     delay: int | None = None
     """Event-time column: its watermark delay in microseconds; None: no event time. A window struct of one has it too."""
     id: int = field(default_factory=lambda: next(_ids))
+    twin: int | None = field(default=None, compare=False)
+    """In the right side of a self-join: the left side's column that it was one with before the join."""
 
     def ref(self) -> Ref:
         return Ref(this=self.name, id=self.id)
 
     def renewed(self, **changes: Any) -> Attribute:
         """The same column under a new id, as the right side of a self-join needs."""
-        return replace(self, id=next(_ids), **changes)
+        return replace(self, **{"id": next(_ids), "twin": None, **changes})
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ class Scan(Node):
     """The schema that the user gave; None: the format's own (Kafka, rate) or inferred (batch only)."""
     name: str = ""
     """The source's name in a manifest, or empty."""
+    whole: StructType | None = None
+    """All columns of the source, where ``attributes`` are only those that the plan reads."""
     refresh: float | None = None
     """Seconds after which a table that a stream joins is read again; None: never."""
     handle: Any = field(default=None, compare=False)

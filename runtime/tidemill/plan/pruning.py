@@ -41,7 +41,7 @@ def _pruned(node: Node, wanted: set[int]) -> Node:
         case Scan():
             kept = tuple(a for a in node.attributes if a.id in wanted)
             # A row without columns cannot be counted.
-            return replace(node, attributes=kept or node.attributes[:1])
+            return replace(node, attributes=kept or node.attributes[:1], whole=node.whole or node.schema)
         case Project(child, items):
             left = tuple(i for i in items if i.attribute.id in wanted) or items[:1]
             needed = set().union(*(refs(i.expression) for i in left)) if left else set()
