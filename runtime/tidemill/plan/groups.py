@@ -16,6 +16,7 @@ from tidemill.plan.expressions import (
     is_deterministic,
     is_generator,
 )
+from tidemill.plan.functions.registry import lookup
 from tidemill.plan.grouped_names import Later, read_grouped, read_key, window_calls
 from tidemill.plan.grouping_sets import Grouping, Sets, grouping_sets
 from tidemill.plan.hidden import narrowed
@@ -163,6 +164,8 @@ class _Grouped:
         known = {k.attribute.id for k in (*self.named_keys, *self.calls)}
         for ref in made.find_all(Ref):
             if ref.attribute_id not in known:
+                for name in map(function_name, made.find_all(exp.Anonymous)):
+                    lookup(name)  # a name that is no function is the likelier mistake
                 raise self._not_grouped(ref)
         return made
 
