@@ -282,6 +282,28 @@ def test_an_unreachable_broker_and_a_missing_topic_are_named_before_anything_sta
         sources.create("kafka", {"kafka.bootstrap.servers": kafka.bootstrap, "subscribe": f"{topic}x"})
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": "u",
+                "sasl.password": "pw",
+            },
+            "refuses the connection.*check kafka.sasl.username and kafka.sasl.password",
+        ),
+        ({"security.protocol": "SSL"}, "connecting to a PLAINTEXT broker listener"),
+    ],
+)
+def test_a_connection_that_is_refused(kafka: KafkaBroker, options: dict[str, str], message: str) -> None:
+    given = {"kafka.bootstrap.servers": kafka.bootstrap, "subscribe": "x"}
+    with pytest.raises(SourceError, match=message) as caught:
+        sources.create("kafka", given | {f"kafka.{k}": v for k, v in options.items()})
+    assert "pw" not in str(caught.value)
+
+
 def test_a_setting_that_librdkafka_does_not_know(kafka: KafkaBroker) -> None:
     with pytest.raises(SourceError, match=r'No such configuration property: "fetch.mx.bytes".*librdkafka'):
         sources.create(

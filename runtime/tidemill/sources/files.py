@@ -10,11 +10,12 @@ files under new names, best under a hidden name first (``.x`` or ``_x``), then r
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -276,9 +277,8 @@ class FileSource(Source):
                 file.path, then.size, file.size,
             )  # fmt: skip
 
-    def _ready(self, new: list[File]) -> list[File]:
-        """Those that nobody writes any more, as they are now."""
-        ready = []
+    def _ready(self, new: Sequence[File]) -> Iterator[File]:
+        """Those that nobody writes any more, as they are now; looked at only as far as a batch needs."""
         for file in new:
             written = is_being_written(file.path)
             if written:
@@ -286,8 +286,7 @@ class FileSource(Source):
                 continue
             now = self._settled(file) if written is None else _restated(file)
             if now is not None and is_whole(now, self.format):
-                ready.append(now)
-        return ready
+                yield now
 
     def _settled(self, file: File) -> File | None:
         rest = file.modified / 1e9 + SETTLE_SECONDS - self._clock.now()
@@ -296,11 +295,9 @@ class FileSource(Source):
         now = _restated(file)
         return now if now is not None and (now.size, now.modified) == (file.size, file.modified) else None
 
-    def _limited(self, ready: list[File], limits: Limits) -> list[File]:
-        if limits.files is not None:
-            return ready[: limits.files]
+    def _limited(self, ready: Iterator[File], limits: Limits) -> list[File]:
         if limits.bytes is None:
-            return ready
+            return list(itertools.islice(ready, limits.files))
         taken: list[File] = []
         total = 0
         for file in ready:

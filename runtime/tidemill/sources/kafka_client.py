@@ -118,6 +118,7 @@ class KafkaClient:
                 self._known = True
                 return {t: sorted(m.partitions) for t, m in found.topics.items() if m.error is None}
             except KafkaException as error:
+                admin.poll(0)  # brings what librdkafka knows of the cause to `_on_error`
                 self._give_up(error, deadline)
 
     def _give_up(self, error: KafkaException, deadline: float) -> None:

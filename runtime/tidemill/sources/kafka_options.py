@@ -102,8 +102,8 @@ class KafkaOptions:
     group_prefix: str
     poll_seconds: float
     """How long a read may go without anything from the broker; Spark's 120 by default."""
-    client: dict[str, Any]
-    """What librdkafka gets."""
+    client: dict[str, Any] = field(repr=False)
+    """What librdkafka gets; passwords are among it."""
 
     @property
     def servers(self) -> str:
