@@ -15,6 +15,9 @@ class WrappedSource(Source):
         self.inner = inner
         self.schema = inner.schema
 
+    def for_query(self, name: str) -> None:
+        self.inner.for_query(name)
+
     def open(self, log: SourceLog) -> None:
         self.inner.open(log)
 
