@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tidemill.errors import PySparkAttributeError, PySparkTypeError, PySparkValueError
 from tidemill.plan.dialect import parse_expression
+from tidemill.plan.functions import known_functions
 from tidemill.sql import functions as F
 from tidemill.sql.column import Column, tree
 
@@ -27,6 +30,22 @@ def test_parameters_are_pysparks(name: str) -> None:
 
 def test_at_least_250_functions_are_there() -> None:
     assert len(set(F.__all__) & set(SNAPSHOT)) >= 250
+
+
+def test_every_function_means_something_to_the_plan() -> None:
+    known = set(known_functions())
+    trees = [ast.parse(module.read_text()) for module in Path(F.__file__).parent.glob("*.py")]
+    functions = [f for tree in trees for f in ast.walk(tree) if isinstance(f, ast.FunctionDef)]
+    unmapped = {f.name for f in functions if set(_calls(f)) - known}
+    assert unmapped == set(), "map these in plan/functions, or take them out of sql/functions"
+
+
+def _calls(function: ast.FunctionDef) -> Iterator[str]:
+    """The SQL functions that a Python function calls."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(ast.Name("call" | "call_distinct"), [ast.Constant(str(name)), *_]):
+                yield name
 
 
 def test_an_unknown_function_is_refused_with_the_nearest() -> None:
