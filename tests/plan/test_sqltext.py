@@ -164,6 +164,21 @@ def test_windows_are_known_by_their_name_in_a_grouped_query() -> None:
     assert schema(sql(text, u=table(U))) == "struct<start:timestamp,till:timestamp,n:bigint>"
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("u WATERMARK t DELAY OF INTERVAL 10 SECONDS", {"t": 10_000}),
+        ("STREAM u WATERMARK t DELAY OF INTERVAL 1 MINUTE 30 SECONDS AS x", {"t": 90_000}),
+        ("(SELECT t FROM STREAM(u)) WATERMARK t DELAY OF INTERVAL '5' SECOND q", {"t": 5_000}),
+        ("u WATERMARK t + INTERVAL 1 SECOND AS late DELAY OF INTERVAL 1 DAY", {"late": 86_400_000}),
+        ("STREAM u", {}),
+        ("u watermark", {}),
+    ],
+)
+def test_watermarks_in_sql(source: str, expected: dict[str, int]) -> None:
+    assert delays(sql(f"SELECT * FROM {source}", u=stream(U))) == expected
+
+
 def test_every_generator_is_known() -> None:
     assert {"explode", "posexplode", "inline", "stack"} <= set(GENERATORS)
     t = table("k int, l array<int>, m map<string,int>")

@@ -61,8 +61,16 @@ def _overlay(parser: Any) -> exp.Expression:
     return call("overlay", node.this, node.expression, node.args.get("from_"), node.args.get("for_"))
 
 
+WATERMARK = "watermark"
+"""Key of a table alias's ``meta``: the (column, delay) of the relation's WATERMARK clause."""
+
+
 class TidemillSpark(Spark):
     """Spark's dialect with an empty function table."""
+
+    class Tokenizer(Spark.Tokenizer):
+        # Since Spark 4 a doubled quote is a quote, and not the seam of two literals.
+        STRING_ESCAPES = ["'", '"', "\\"]  # noqa: RUF012
 
     class Parser(Spark.Parser):
         FUNCTIONS: dict[str, Any] = {}  # noqa: RUF012
@@ -83,6 +91,41 @@ class TidemillSpark(Spark):
         # GROUP BY window(...) is a call here; SQLGlot would take the word for the WINDOW clause.
         QUERY_MODIFIER_TOKENS = Spark.Parser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}
         STRICT_CAST = True
+
+        def _parse_table(self, *args: Any, **kwargs: Any) -> Any:
+            """Takes the word of ``FROM STREAM t``; ``FROM STREAM(t)`` parses as a call."""
+            follows = self._next is not None and self._next.token_type in (
+                TokenType.VAR,
+                TokenType.IDENTIFIER,
+            )
+            named = follows and self._next.text.upper() not in ("AS", "WATERMARK")
+            if named:
+                self._match_text_seq("STREAM")
+            return super()._parse_table(*args, **kwargs)
+
+        def _parse_table_alias(self, alias_tokens: Any = None) -> Any:
+            """Reads ``WATERMARK t DELAY OF INTERVAL 10 SECONDS`` too, which stands before the alias."""
+            watermark = self._parse_watermark()
+            alias = super()._parse_table_alias(alias_tokens)
+            if watermark is not None:
+                alias = alias or exp.TableAlias()
+                alias.meta[WATERMARK] = watermark
+            return alias
+
+        def _parse_watermark(self) -> tuple[exp.Expression, exp.Expression] | None:
+            start = self._index
+            if not self._match_text_seq("WATERMARK"):
+                return None
+            column = self._parse_disjunction()
+            if column is not None and self._match(TokenType.ALIAS):
+                column = exp.Alias(this=column, alias=self._parse_id_var())
+            if column is None or not self._match_text_seq("DELAY", "OF"):
+                self._retreat(start)
+                return None
+            delay = self._parse_interval()
+            if delay is None:
+                self.raise_error("Expected INTERVAL after DELAY OF, as in DELAY OF INTERVAL 10 SECONDS")
+            return column, delay
 
 
 _NO_PAREN = {
@@ -108,7 +151,11 @@ def _uniform(node: exp.Expression) -> exp.Expression:
         return call("any", inner.this if isinstance(inner, exp.Paren) else inner)
     if isinstance(node, exp.Column) and not node.args.get("table") and node.name.lower() == "localtimestamp":
         return call("localtimestamp")
-    if isinstance(node, exp.Anonymous) and str(node.this).lower() in _UNIT_FIRST and len(node.expressions) == 3:
+    if (
+        isinstance(node, exp.Anonymous)
+        and str(node.this).lower() in _UNIT_FIRST
+        and len(node.expressions) == 3
+    ):
         unit = node.expressions[0]
         if isinstance(unit, exp.Column) and not unit.args.get("table"):
             node.set("expressions", [_text(unit.name), *node.expressions[1:]])

@@ -86,6 +86,21 @@ def count_of(e: exp.Expression | None, clause: str = "") -> int | None:
     )
 
 
+def interval_text(e: exp.Expression) -> str:
+    """The text of an INTERVAL as `parse_duration` reads it.
+
+    >>> from tidemill.plan.dialect import parse_expression
+    >>> interval_text(parse_expression("INTERVAL 1 MINUTE 30 SECONDS"))
+    '1 MINUTE 30 SECONDS'
+    """
+    if isinstance(e, exp.Add):
+        return f"{interval_text(e.this)} {interval_text(e.expression)}"
+    unit = e.args.get("unit")
+    value = e.this.this.name if isinstance(e.this, exp.Neg) else e.this.name
+    sign = "-" if isinstance(e.this, exp.Neg) else ""
+    return f"{sign}{value} {unit.name if unit is not None else ''}".strip()
+
+
 def join_kind(e: exp.Expression) -> str:
     """The join as `analyze.join` names it."""
     side, kind, method = ((e.args.get(k) or "").upper() for k in ("side", "kind", "method"))

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from tidemill.errors import AnalysisException, ParseException
 from tidemill.plan import analyze
-from tidemill.plan.dialect import function_name, parse_query
+from tidemill.plan.dialect import WATERMARK, function_name, parse_query
 from tidemill.plan.expressions import Settings, has_aggregate, is_generator
 from tidemill.plan.nodes import Node, Project
 from tidemill.plan.resolve import Scope, quoted
@@ -21,6 +21,7 @@ from tidemill.plan.sqlclauses import (
     bound_windows,
     count_of,
     group_keys,
+    interval_text,
     join_kind,
     only,
     ordered_all,
@@ -202,10 +203,19 @@ class _Reader:
         if alias is None:
             return node
         only(alias, "this", "columns")
+        if WATERMARK in alias.meta:
+            node = self._watermarked(node, *alias.meta[WATERMARK])
         columns = [c.name for c in alias.args.get("columns") or []]
         if columns:
             node = analyze.rename_all(node, columns)
         return analyze.alias(node, alias.name) if alias.name else node
+
+    def _watermarked(self, node: Node, column: exp.Expression, delay: exp.Expression) -> Node:
+        """``WATERMARK column DELAY OF interval``; an expression becomes a column in front of the others."""
+        if isinstance(column, exp.Alias):
+            node = analyze.project(node, [column, exp.Star()], self.settings)
+            column = exp.column(column.alias, quoted=True)
+        return analyze.with_watermark(node, column, interval_text(delay), self.settings)
 
     def _table(self, e: exp.Table) -> Node:
         parts = [p.name for p in e.parts]
@@ -222,6 +232,8 @@ class _Reader:
 
     def _table_function(self, call: exp.Anonymous) -> Node:
         name = function_name(call)
+        if name == "stream" and len(call.expressions) == 1 and isinstance(call.expressions[0], exp.Column):
+            return self._table(exp.Table(this=call.expressions[0].this.copy()))
         if name == "range":
             numbers = [count_of(a, "range()") for a in call.expressions[:3]]
             if not numbers or None in numbers:
