@@ -9,6 +9,7 @@ from tests.plan.building import (
     SETTINGS,
     T2,
     dedup,
+    delays,
     e,
     group,
     joined,

@@ -13,6 +13,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
 from sqlglot.errors import SqlglotError
+from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokens import TokenType
 
 from tidemill.errors import ParseException
@@ -72,7 +73,7 @@ class TidemillSpark(Spark):
         # Since Spark 4 a doubled quote is a quote, and not the seam of two literals.
         STRING_ESCAPES = ["'", '"', "\\"]  # noqa: RUF012
 
-    class Parser(Spark.Parser):
+    class Parser(SparkParser):
         FUNCTIONS: dict[str, Any] = {}  # noqa: RUF012
         FUNCTION_PARSERS = {  # noqa: RUF012
             "CAST": lambda self: self._parse_cast(True),
@@ -85,11 +86,11 @@ class TidemillSpark(Spark):
             "OVERLAY": _overlay,
         }
         NO_PAREN_FUNCTION_PARSERS = {  # noqa: RUF012
-            k: v for k, v in Spark.Parser.NO_PAREN_FUNCTION_PARSERS.items() if k in ("ANY", "CASE", "IF")
+            k: v for k, v in SparkParser.NO_PAREN_FUNCTION_PARSERS.items() if k in ("ANY", "CASE", "IF")
         }
         ARRAY_CONSTRUCTORS: dict[str, tuple[bool, str]] = {}  # noqa: RUF012  else array(1, 2)[0] loses its arguments
         # GROUP BY window(...) is a call here; SQLGlot would take the word for the WINDOW clause.
-        QUERY_MODIFIER_TOKENS = Spark.Parser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}
+        QUERY_MODIFIER_TOKENS = SparkParser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}
         STRICT_CAST = True
 
         def _parse_table(self, *args: Any, **kwargs: Any) -> Any:
