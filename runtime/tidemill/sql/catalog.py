@@ -199,7 +199,16 @@ class Catalog:
         self._create(tableName, kind, schema, (), path, description)
         return self._session.table(tableName)
 
-    createExternalTable = createTable
+    def createExternalTable(
+        self,
+        tableName: str,
+        path: str | None = None,
+        source: str | None = None,
+        schema: StructType | None = None,
+        **options: str,
+    ) -> DataFrame:
+        """Another word for `createTable`."""
+        return self.createTable(tableName, path, source, schema, **options)
 
     def _create(
         self,

@@ -28,7 +28,7 @@ from tidemill.sql.data import parse_schema
 from tidemill.sql.explain import explain
 from tidemill.sql.missing import DataFrameNaFunctions
 from tidemill.sql.row import Row
-from tidemill.sql.statistics import DESCRIBED, SUMMARISED, statistics, unpivot
+from tidemill.sql.statistics import DESCRIBED, SUMMARISED, summarised, unpivot
 from tidemill.sql.treestring import tree_string
 from tidemill.sql.values import rows
 from tidemill.types import StructType, TimestampType
@@ -361,11 +361,23 @@ class DataFrame:
 
     def describe(self, *cols: Any) -> DataFrame:
         """Count, mean, standard deviation, least and greatest of the numeric and text columns, as text."""
-        return statistics(self, _names(cols), DESCRIBED)
+        return summarised(self, _names(cols), DESCRIBED)
 
-    def summary(self, *statistics_: str) -> DataFrame:
+    def summary(self, *statistics: str) -> DataFrame:
         """As `describe`, with quartiles; or the statistics that are named (``count``, ``mean``, ``10%``, ...)."""
-        return statistics(self, (), statistics_ or SUMMARISED)
+        return summarised(self, (), statistics or SUMMARISED)
+
+    def corr(self, col1: str, col2: str, method: str | None = None) -> float:
+        """The Pearson correlation of two columns."""
+        if method not in (None, "pearson"):
+            raise PySparkNotImplementedError(
+                f"corr() knows 'pearson' only, not {method!r}", "NOT_IMPLEMENTED"
+            )
+        return float(self.agg(F.corr(col1, col2)).collect()[0][0])
+
+    def cov(self, col1: str, col2: str) -> float:
+        """The covariance of two columns, as a sample."""
+        return float(self.agg(F.covar_samp(col1, col2)).collect()[0][0])
 
     def unpivot(self, ids: Any, values: Any, variableColumnName: str, valueColumnName: str) -> DataFrame:
         """A row for each of the columns ``values`` (None: all but ``ids``), with its name and its value."""

@@ -12,6 +12,7 @@ from tidemill.errors import (
     PySparkNotImplementedError,
     PySparkTypeError,
     PySparkValueError,
+    did_you_mean,
 )
 from tidemill.plan import analyze
 from tidemill.sql import functions as F
@@ -111,6 +112,14 @@ class GroupedData:
             "foreachBatch",
             "NOT_IMPLEMENTED",
         )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("apply", "applyInArrow", "cogroup", "transformWithState", "transformWithStateInPandas"):
+            raise PySparkNotImplementedError(
+                f"GroupedData.{name} does not exist in Tidemill; use agg(), applyInPandas() or foreachBatch",
+                "NOT_IMPLEMENTED",
+            )
+        raise AttributeError(f"GroupedData has no attribute {name!r}{did_you_mean(name, dir(type(self)))}")
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 

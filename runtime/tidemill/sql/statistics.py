@@ -18,7 +18,7 @@ DESCRIBED = ("count", "mean", "stddev", "min", "max")
 SUMMARISED = ("count", "mean", "stddev", "min", "25%", "50%", "75%", "max")
 
 
-def statistics(df: DataFrame, names: Sequence[str], wanted: Sequence[str]) -> DataFrame:
+def summarised(df: DataFrame, names: Sequence[str], wanted: Sequence[str]) -> DataFrame:
     """One row for each statistic, as text, of the numeric and text columns among ``names`` (all, if it is empty)."""
     fields = [
         f
