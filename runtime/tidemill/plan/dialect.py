@@ -8,7 +8,7 @@ the parser here keeps each call as ``exp.Anonymous(this=name, expressions=argume
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
@@ -74,7 +74,7 @@ class TidemillSpark(Spark):
         STRING_ESCAPES = ["'", '"', "\\"]  # noqa: RUF012
 
     class Parser(SparkParser):
-        FUNCTIONS: dict[str, Any] = {}  # noqa: RUF012
+        FUNCTIONS: ClassVar[Any] = {}
         FUNCTION_PARSERS = {  # noqa: RUF012
             "CAST": lambda self: self._parse_cast(True),
             "TRY_CAST": lambda self: self._parse_cast(False, safe=True),
@@ -88,7 +88,7 @@ class TidemillSpark(Spark):
         NO_PAREN_FUNCTION_PARSERS = {  # noqa: RUF012
             k: v for k, v in SparkParser.NO_PAREN_FUNCTION_PARSERS.items() if k in ("ANY", "CASE", "IF")
         }
-        ARRAY_CONSTRUCTORS: dict[str, tuple[bool, str]] = {}  # noqa: RUF012  else array(1, 2)[0] loses its arguments
+        ARRAY_CONSTRUCTORS: ClassVar[Any] = {}  # else array(1, 2)[0] loses its arguments
         # GROUP BY window(...) is a call here; SQLGlot would take the word for the WINDOW clause.
         QUERY_MODIFIER_TOKENS = SparkParser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}
         STRICT_CAST = True
@@ -113,7 +113,7 @@ class TidemillSpark(Spark):
                 alias.meta[WATERMARK] = watermark
             return alias
 
-        def _parse_watermark(self) -> tuple[exp.Expression, exp.Expression] | None:
+        def _parse_watermark(self) -> tuple[Any, Any] | None:
             start = self._index
             if not self._match_text_seq("WATERMARK"):
                 return None
