@@ -42,6 +42,10 @@ IGNORED = ("locale", "mode", "columnNameOfCorruptRecord", "charToEscapeQuoteEsca
            "maxColumns", "maxCharsPerColumn", "encoding", "charset", "lineSep")  # fmt: skip
 
 
+MAX_BYTES = 1 << 30
+"""Records that are decoded at once."""
+
+
 @dataclass(frozen=True)
 class Decoded:
     """``table`` has one row per record, in order; ``bad`` the places of the bad ones, ascending, ``reasons`` why."""
@@ -61,8 +65,7 @@ class Decoder(ABC):
 
     def decode(self, records: pa.Array | pa.ChunkedArray) -> Decoded:
         """Decode a column of binary or string records."""
-        chunks = records.chunks if isinstance(records, pa.ChunkedArray) else [records]
-        parts = [self._chunk(chunk) for chunk in chunks if len(chunk)]
+        parts = [self._chunk(chunk) for chunk in _together(records) if len(chunk)]
         return joined(parts, self.arrow)
 
     def _chunk(self, records: pa.Array) -> Decoded:
@@ -100,6 +103,19 @@ class Decoder(ABC):
         order = np.arange(table.num_rows)
         order[places] = table.num_rows + np.arange(len(places))
         return pa.concat_tables([table, fresh]).take(pa.array(order))
+
+
+def _together(records: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    """Few large chunks in place of many small ones: a query over some thousand records costs more to plan than to run.
+
+    Copying bytes is cheap beside parsing them, but a binary array holds 2 GB at most.
+    """
+    if not isinstance(records, pa.ChunkedArray):
+        return [records]
+    if records.num_chunks > 1 and records.nbytes < MAX_BYTES:
+        whole = records.combine_chunks()
+        return whole.chunks if isinstance(whole, pa.ChunkedArray) else [whole]
+    return list(records.chunks)
 
 
 def joined(parts: Sequence[Decoded], arrow: pa.Schema) -> Decoded:
