@@ -234,10 +234,11 @@ def with_watermark(child: Node, column: str | exp.Expression, delay: str, settin
             "EVENT_TIME_MUST_BE_TOP_LEVEL_COLUMN",
         )
     kind = scope.typed(found).type
-    if not (isinstance(kind, TimestampType) or is_window_struct(kind)):
+    if not isinstance(kind, TimestampType):
+        remedy = f"window_time({shown})" if is_window_struct(kind) else f"CAST({shown} AS TIMESTAMP)"
         raise AnalysisException(
             f'the event time `{shown}` has the invalid type "{kind.simpleString().upper()}", but expected '
-            f'"TIMESTAMP"; cast it first, as in CAST({shown} AS TIMESTAMP)',
+            f'"TIMESTAMP"; select {remedy} first, under a name of its own',
             "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE",
         )
     if not child.streaming:
