@@ -254,6 +254,28 @@ def test_a_broker_that_dies_and_comes_back_mid_read(own_kafka: KafkaBroker) -> N
         assert until(source, end, 1)[1] == ["after"]
 
 
+@pytest.mark.parametrize("fast", ["1", "0"])
+def test_a_read_that_waits_for_records_ends_when_the_source_is_closed(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, fast: str
+) -> None:
+    monkeypatch.setenv("TIDEMILL_KAFKA_BATCH", fast)
+    topic = kafka.topic()
+    with opened(kafka, topic) as source, ThreadPoolExecutor(1) as other:
+        (part,) = source.partitions({topic: {"0": 0}}, {topic: {"0": 5}})
+        reading = other.submit(source.read, part)
+        source.close()
+        with pytest.raises(SourceError, match="was closed while it was read"):
+            reading.result()
+
+
+def test_a_read_gives_up_after_a_while(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    with opened(kafka, topic, kafkaConsumer__pollTimeoutMs=100) as source:
+        (part,) = source.partitions({topic: {"0": 0}}, {topic: {"0": 5}})
+        with pytest.raises(SourceError, match=r"nothing came of topic .* at offset 0 for 0\.1 s"):
+            source.read(part)
+
+
 def test_batch_reads_have_both_ends(kafka: KafkaBroker) -> None:
     topic = kafka.topic(partitions=2)
     kafka.produce(topic, [Record(str(i), partition=i % 2) for i in range(6)])

@@ -49,6 +49,8 @@ class PartitionReader(ABC):
         self.schema = to_arrow_schema(columns)
         self._client = client
         self._patience = client.options.poll_seconds
+        self.stopped = threading.Event()
+        """Set by whoever closes the source, so that a read without a broker ends."""
 
     def read(self, start: int, end: int) -> tuple[pa.Table, int]:
         """The records from ``start`` up to but not with ``end``, and their bytes."""
@@ -64,6 +66,8 @@ class PartitionReader(ABC):
                 total += size
             if progress:
                 heard = time.monotonic()
+            elif self.stopped.is_set():
+                raise SourceError("the Kafka source was closed while it was read")
             elif time.monotonic() - heard > self._patience:
                 raise SourceError(
                     f"Kafka at {self._client.options.servers}: nothing came of topic {self.part[0]}, partition "
@@ -296,6 +300,7 @@ class Readers:
         self._idle: OrderedDict[tuple[TopicPart, int], PartitionReader] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False
+        self._stopped = threading.Event()
         self._handle: kafka_batch.Handle | None = None
         # Headers are linked lists behind each record, which only calls can reach.
         self._by_batches = kafka_batch.available() and "headers" not in columns.names
@@ -305,6 +310,7 @@ class Readers:
     def read(self, part: TopicPart, start: int, end: int) -> tuple[pa.Table, int]:
         """One range of one partition."""
         reader = self._take(part, start)
+        reader.stopped = self._stopped
         try:
             found = reader.read(start, end)
         except kafka_batch.Unusable as error:
@@ -367,6 +373,7 @@ class Readers:
     def close(self) -> None:
         with self._lock:
             self._closed = True
+            self._stopped.set()
             idle = list(self._idle.values())
             self._idle.clear()
         for reader in idle:
