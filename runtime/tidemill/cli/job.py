@@ -24,6 +24,7 @@ from tidemill.secrets import SecretResolver, plain
 from tidemill.sinks.encoding import Encoding
 from tidemill.sources.base import Source as OpenSource
 from tidemill.sources.decoded import Decode, DecodedSource
+from tidemill.sources.readers import CORRUPT
 from tidemill.sources.wrapped import BAD_RECORDS, BadRecordsSource
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
@@ -237,10 +238,18 @@ class Reading:
 
     def __call__(self, options: Mapping[str, str]) -> OpenSource:
         raw = sources.reader_schema(self.format, options, self.user_schema, streaming=True)
-        made = sources.create(self.format, options, raw)
+        made = sources.create(self.format, self._with_mode(options, raw), raw)
         if self.decode is not None:
             made = DecodedSource(made, self.decode, self.name)
         return BadRecordsSource(made) if self.bad else made
+
+    def _with_mode(self, options: Mapping[str, str], raw: StructType) -> Mapping[str, str]:
+        """Bad records of files are set aside, as those of `decode` are, unless the manifest says what else to do."""
+        said = {name.lower() for name in options}
+        corrupt = options.get("columnNameOfCorruptRecord", CORRUPT) in raw.names
+        if self.format not in ("json", "csv") or "mode" in said or corrupt:
+            return options
+        return {**options, "mode": "DEADLETTER"}
 
 
 def sink_of(query: Query, directory: Path) -> SinkSpec:
