@@ -16,6 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import orc
 
 from tidemill import sources
 from tidemill.errors import (
@@ -357,11 +358,26 @@ def test_avro_and_parquet_take_columns_by_name(tmp_path: Path) -> None:
     with open(tmp_path / "x.avro", "wb") as out:
         fastavro.writer(out, avro, [{"a": 1, "b": "x"}])
     parquet.write_table(pa.table({"b": ["x"], "a": [1]}), tmp_path / "x.parquet")
+    orc.write_table(pa.table({"b": ["x"], "a": [1]}), tmp_path / "x.orc")
     schema = parse_ddl("a BIGINT, b STRING, c DOUBLE")
-    for format in ("avro", "parquet"):
+    for format in ("avro", "parquet", "orc"):
         options = {"path": str(tmp_path / f"*.{format}")}
         assert sources.batch(format, options, schema).to_pylist() == [{"a": 1, "b": "x", "c": None}]
         assert sources.reader_schema(format, options).names == ["b", "a"]
+
+
+def test_an_avro_schema_resolves_what_older_writers_wrote(tmp_path: Path) -> None:
+    def record(*fields: Any) -> dict[str, Any]:
+        return {"type": "record", "name": "r", "fields": list(fields)}
+
+    old = {"name": "a", "type": "int"}
+    with open(tmp_path / "x.avro", "wb") as out:
+        fastavro.writer(out, record(old), [{"a": 1}])
+    new = record(
+        {"name": "b", "type": "long", "aliases": ["a"]}, {"name": "c", "type": "string", "default": "none"}
+    )
+    options = {"path": str(tmp_path), "avroSchema": json.dumps(new)}
+    assert sources.batch("avro", options).to_pylist() == [{"b": 1, "c": "none"}]
 
 
 def test_text_lines(tmp_path: Path) -> None:
@@ -461,6 +477,7 @@ def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
         ({"cleanSource": "archive", "sourceArchiveDir": path + "/old"}, "lies in the directory that is read"),
         ({"mode": "PERMISIVE"}, "did you mean 'PERMISSIVE'"),
         ({"timestampFormat": "QQQ"}, "'QQQ' in the pattern"),
+        ({"allowSingleQuotes": "true"}, "only 'false' is supported, not 'true'"),
         ({"timeZone": "Mars"}, "'Mars' is no time zone"),
     ]:
         with pytest.raises(SourceError, match=message):

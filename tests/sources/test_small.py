@@ -14,7 +14,7 @@ from tidemill.api.formats import SOURCES
 from tidemill.clock import Clock
 from tidemill.errors import AnalysisException, SourceError
 from tidemill.sources.base import Limits
-from tidemill.sources.files import file_options
+from tidemill.sources.files import ONLY, file_options
 from tidemill.sources.kafka_options import KNOWN, client_config, kafka_options
 from tidemill.sources.log import DirectorySourceLog
 from tidemill.sources.options import Options
@@ -94,9 +94,13 @@ def test_formats_with_a_schema_of_their_own_take_no_other() -> None:
 
 
 def test_what_a_manifest_may_say_a_source_understands(tmp_path: Path) -> None:
+    fixed = {name: values[0] for name, values in ONLY.items()}
     for name, format in SOURCES.items():
         if name in sources.FILE_FORMATS:
-            file_options(name, {"path": str(tmp_path)} | dict.fromkeys(format.options, "1"))
+            file_options(
+                name,
+                dict.fromkeys(format.options, "1") | {k: v for k, v in fixed.items() if k in format.options},
+            )
         elif name == "kafka":
             Options(
                 name,

@@ -66,21 +66,36 @@ _OWN: Mapping[str, tuple[str, ...]] = {
             "nanValue", "positiveInf", "negativeInf", "ignoreLeadingWhiteSpace", "ignoreTrailingWhiteSpace"),
     "parquet": ("mergeSchema",),
     "orc": ("mergeSchema",),
-    "avro": ("mode",),
+    "avro": ("mode", "avroSchema"),
 }  # fmt: skip
 _IGNORED = ("maxCachedFiles", "discardCachedInputRatio", "cleanSource.numThreads", "locale", "enforceSchema",
             "maxColumns", "maxCharsPerColumn", "unescapedQuoteHandling", "charToEscapeQuoteEscaping", "preferDate",
             "prefersDecimal", "allowComments", "allowUnquotedFieldNames", "allowSingleQuotes",
             "allowNumericLeadingZeros", "allowNonNumericNumbers", "allowBackslashEscapingAnyCharacter",
             "allowUnquotedControlChars", "dropFieldIfAllNull", "datetimeRebaseMode", "int96RebaseMode",
-            "enableDateTimeParsingFallback", "avroSchema", "ignoreExtension", "compression",
+            "enableDateTimeParsingFallback", "ignoreExtension", "compression",
             "mergeSchema")  # fmt: skip
+
+
+ONLY: Mapping[str, tuple[str, ...]] = {
+    "allowComments": ("false",), "allowUnquotedFieldNames": ("false",), "allowSingleQuotes": ("false",),
+    "allowNumericLeadingZeros": ("false",), "allowNonNumericNumbers": ("true",),
+    "allowBackslashEscapingAnyCharacter": ("false",), "allowUnquotedControlChars": ("false",),
+    "enforceSchema": ("true",), "unescapedQuoteHandling": ("STOP_AT_DELIMITER",), "locale": ("en-US", "en"),
+    "prefersDecimal": ("false",), "dropFieldIfAllNull": ("false",),
+}  # fmt: skip
+"""Options of Spark that are fixed here: the values that ask for nothing else."""
 
 
 def file_options(format: str, options: Mapping[str, str]) -> Options:
     """The options of a file format, checked."""
     checked = Options(format, options, (*_PLACE, *_STREAM, *_OWN[format]), _IGNORED)
     checked.required("path", "/data/in")
+    for name, values in ONLY.items():
+        if name in checked and str(checked.text(name)).lower() not in [v.lower() for v in values]:
+            raise SourceError(
+                f"option {name!r}: only {values[0]!r} is supported, not {checked.text(name)!r}; leave it out"
+            )
     return checked
 
 

@@ -72,6 +72,8 @@ def infer(format: str, options: Options, found: Sequence[File], readers: Mapping
     """The schema that the files themselves show."""
     if format == "text":
         return StructType([StructField("value", StringType())])
+    if format == "avro" and options.text("avroSchema"):
+        return _record(avro.parsed(options.text("avroSchema"), StructType()))
     if not found:
         raise AnalysisException(
             f"Unable to infer schema for {format.upper()}: no file with content was found at "
@@ -82,12 +84,17 @@ def infer(format: str, options: Options, found: Sequence[File], readers: Mapping
         return _columnar(format, found)
     if format == "avro":
         with open(found[0].path, "rb") as stream:
-            kind = avro.spark_type(avro.library().reader(stream).writer_schema)
-        assert isinstance(kind, StructType)
-        return kind
+            return _record(avro.library().reader(stream).writer_schema)
     return (
         _json(options, found, readers["json"]) if format == "json" else _csv(options, found, readers["csv"])
     )
+
+
+def _record(schema: Any) -> StructType:
+    kind = avro.spark_type(schema)
+    if not isinstance(kind, StructType):
+        raise SourceError(f"an Avro file of {kind.simpleString()} has no columns; only records can be read")
+    return kind
 
 
 def _columnar(format: str, found: Sequence[File]) -> StructType:

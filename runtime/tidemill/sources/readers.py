@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from tidemill.errors import SourceError, SparkRuntimeException
 from tidemill.kernel import decode, fields, tokens
-from tidemill.kernel.avro import fitted, library, table
+from tidemill.kernel.avro import fitted, library, parsed, table
 from tidemill.kernel.records import TextRules
 from tidemill.sources.base import BAD_SCHEMA
 from tidemill.sources.listing import File
@@ -421,7 +421,12 @@ class OrcReader(ParquetReader):
 
 
 class AvroReader(Reader):
-    """Avro object container files."""
+    """Avro object container files; ``avroSchema`` resolves what older or newer writers wrote."""
+
+    def __init__(self, options: Options, schema: StructType) -> None:
+        super().__init__(options, schema)
+        text = options.text("avroSchema")
+        self._as = parsed(text, schema) if text else None
 
     def _contents(self, files: Sequence[File]) -> Content:
         library()
@@ -430,7 +435,7 @@ class AvroReader(Reader):
     def _file(self, file: File) -> Content:
         rows: list[dict[str, Any]] = []
         with open(file.path, "rb") as stream:
-            for record in library().reader(stream):
+            for record in library().reader(stream, reader_schema=self._as):
                 row, reason = fitted(record, self.schema)
                 if reason:
                     raise ValueError(f"record {len(rows) + 1}: {reason}")
