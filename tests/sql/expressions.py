@@ -219,7 +219,6 @@ EXPRESSIONS: dict[str, Callable[[], Column]] = {
     "percentile": lambda: F.percentile("b", 0.5),
     "pa": lambda: F.percentile_approx("b", 0.5),
     "corr": lambda: F.corr("a", "b"),
-    "mode": lambda: F.mode("b"),
     "any_value": lambda: F.any_value("b"),
     "listagg": lambda: F.listagg("u", ","),
     "aggexpr": lambda: F.sum("a") + F.max("b"),

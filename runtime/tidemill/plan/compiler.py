@@ -158,9 +158,12 @@ def _cast(compiler: Compiler, node: exp.Cast) -> Typed:
 
 
 def _typed_number(text: str, to: DataType) -> Typed | None:
-    """``1L``, ``2S``, ``3Y``: the parser gives a cast of a number; its value stays known."""
-    from tidemill.types import IntegralType
+    """``1L``, ``2S``, ``1.5D``: the parser gives a cast of a number; its value stays known."""
+    from tidemill.types import DoubleType, FloatType, IntegralType
 
+    if isinstance(to, (DoubleType, FloatType)):
+        # As text: by way of a decimal, 17 digits would not come out as the double that they name.
+        return Typed(f"CAST('{text}' AS {duck_type(to)})", to, False, float(text))
     if isinstance(to, IntegralType) and text.lstrip("-").isdigit() and -(1 << (to.bits - 1)) <= int(text) < 1 << (to.bits - 1):
         return Typed(f"CAST({text} AS {duck_type(to)})", to, False, int(text))
     return None

@@ -22,8 +22,8 @@ NAMED = "name"
 
 # Functions that show themselves in capitals or with the defaults of arguments that were left out.
 _CAPITALS = (
-    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh cot csc degrees exp expm1 hypot log log10 log1p log2 power "
-    "radians rlike sec signum sin sinh sqrt tan tanh"
+    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh cot csc degrees dense_rank exp expm1 hypot log log10 log1p "
+    "log2 percent_rank power radians rank rlike sec signum sin sinh sqrt tan tanh"
 )
 _SHOWN = {name: name.upper() for name in _CAPITALS.split()} | {
     "dateadd": "date_add",
@@ -231,7 +231,7 @@ def _window(e: exp.Expression) -> str:
     return f"{pretty(e.this)} OVER ({' '.join(parts)})"
 
 
-_RANKING = ("row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile")
+_RANKING = ("row_number", "rank", "dense_rank", "percent_rank", "ntile")
 
 
 def _frame(spec: exp.Expression | None, ordered: bool, function: exp.Expression) -> str:

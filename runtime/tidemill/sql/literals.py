@@ -11,6 +11,7 @@ from typing import Any
 from sqlglot import exp
 
 from tidemill.errors import PySparkTypeError
+from tidemill.kernel.show import java_double
 from tidemill.plan.names import NAMED
 
 _INT_LIMIT = 2**31
@@ -68,7 +69,8 @@ def _integer(value: int) -> exp.Expression:
 def _double(value: float) -> exp.Expression:
     if math.isfinite(value):
         number = exp.Literal.number(repr(abs(value)))
-        return typed(exp.Neg(this=number) if math.copysign(1, value) < 0 else number, "double")
+        made = typed(exp.Neg(this=number) if math.copysign(1, value) < 0 else number, "double")
+        return _called(made, java_double(value))
     text = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return typed(exp.Literal.string(text), "double")
 

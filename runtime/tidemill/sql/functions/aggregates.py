@@ -204,7 +204,12 @@ def percentile(
     col: ColumnOrName, percentage: Column | float | Sequence[float], frequency: Column | int = 1
 ) -> Column:
     """The value at a percentage from 0 to 1, or the values at several; ``frequency`` is how often each counts."""
-    return call("percentile", col, lit(percentage), lit(frequency))
+    return call(
+        "percentile",
+        col,
+        lit(percentage),
+        None if not isinstance(frequency, Column) and frequency == 1 else lit(frequency),
+    )
 
 
 def percentile_approx(
