@@ -22,6 +22,7 @@ import cases  # noqa: E402
 import inputs  # noqa: E402
 from pyspark.errors import PySparkException  # noqa: E402
 from pyspark.sql import SparkSession  # noqa: E402
+from pyspark.sql import functions as F  # noqa: E402
 
 MANY = 30
 """Expressions that are tried in one query; those of a query that fails are tried alone."""
@@ -49,6 +50,8 @@ def ask(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
     """Answers for cases of one zone, mode and shape."""
     first = group[0]
     items = ", ".join(f"{c.sql} AS c{n}" for n, c in enumerate(group))
+    if first.sql.startswith("product("):
+        return product(spark, group)
     query = {
         "rows": f"SELECT {items} FROM t ORDER BY k",
         "one": f"SELECT {items}",
@@ -70,11 +73,28 @@ def ask(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
     ]
 
 
+def product(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
+    """product() has no SQL name in Spark, only one in PySpark's API."""
+    found = []
+    for case in group:
+        items = F.product(F.expr(case.sql[len("product(") : -1])).alias("v")
+        frame = spark.table("t").groupBy("g").agg(items).orderBy("g").select("v")
+        kind = frame.schema.fields[0].dataType.simpleString()
+        found.append({**case.key(), "type": kind, "values": canonical.column(frame.toArrow().column(0))})
+    return found
+
+
 def failed(case: cases.Case, error: Exception) -> dict:
     condition = error.getCondition() if isinstance(error, PySparkException) else None
     if condition is None:
         print(f"{case.sql}: {type(error).__name__}: {str(error)[:100]}")
     return {**case.key(), "error": condition or "UNKNOWN"}
+
+
+def apart(group: list[cases.Case]) -> list[list[cases.Case]]:
+    """product() cannot stand in SQL with the others."""
+    special = [c for c in group if c.sql.startswith("product(")]
+    return [part for part in (special, [c for c in group if c not in special]) if part]
 
 
 def answer(spark: SparkSession, family: str) -> list[dict]:
@@ -86,8 +106,8 @@ def answer(spark: SparkSession, family: str) -> list[dict]:
         spark.conf.set("spark.sql.ansi.enabled", str(ansi).lower())
         group = [c for c in wanted if (c.zone, c.ansi, c.shape) == (zone, ansi, shape)]
         for start in range(0, len(group), MANY):
-            part = group[start : start + MANY]
-            found.update(zip(part, ask(spark, part), strict=True))
+            for part in apart(group[start : start + MANY]):
+                found.update(zip(part, ask(spark, part), strict=True))
     return [found[c] for c in wanted]
 
 

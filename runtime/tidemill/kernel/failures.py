@@ -49,6 +49,9 @@ _NATIVE: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"Overflow in .* of U?INT(8|16) "), "BINARY_ARITHMETIC_OVERFLOW", _REMEDY),
     (re.compile(r"Overflow (in|on) |Cannot negate|out of range \(.*overflow|[Oo]verflow"),
      "ARITHMETIC_OVERFLOW", _REMEDY),
+    (re.compile(r"Failed to cast decimal value .* to type INT"), "ARITHMETIC_OVERFLOW", _REMEDY),
+    (re.compile(r"Map keys must be unique"), "DUPLICATED_MAP_KEY", "make the keys distinct"),
+    (re.compile(r"Map keys can not be NULL"), "NULL_MAP_KEY", "filter the NULL keys out first"),
     (re.compile(r"Division by zero"), "DIVIDE_BY_ZERO", _REMEDY),
     (re.compile(r"Type \w+ with value .* can't be cast .*to the destination type DECIMAL|Could not cast value .* to DECIMAL"
                 r"|Casting .* to DECIMAL"), "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION", _REMEDY),

@@ -104,8 +104,10 @@ def _kind(e: exp.Expression) -> str:
 
 def is_aggregate(e: exp.Expression) -> bool:
     """Whether the expression is one aggregate call, bare or under FILTER, WITHIN GROUP or IGNORE NULLS."""
-    while isinstance(e, (exp.Filter, exp.WithinGroup, exp.IgnoreNulls, exp.RespectNulls)):
+    while isinstance(e, (exp.Filter, exp.IgnoreNulls, exp.RespectNulls)):
         e = e.this
+    if isinstance(e, exp.WithinGroup):
+        return f"{e.this.this}_within_group".lower() in FUNCTIONS
     if isinstance(e, UdfCall):
         return bool(e.args["udf"].kind == "pandas_agg")
     return _kind(e) == "aggregate"

@@ -48,6 +48,8 @@ def _over(compiler: Compiler, node: exp.Window) -> Typed:
         )
     from tidemill.plan.expressions import aggregate_spec
 
+    if function.name in _PLACED and not isinstance(inner, exp.Filter):
+        return _placed(compiler, node, Call(function.name, call.expressions, compiler), ignore_nulls)
     if ignore_nulls:
         inner = exp.IgnoreNulls(this=inner.copy())
     spec = aggregate_spec(inner, compiler)
@@ -58,6 +60,18 @@ def _over(compiler: Compiler, node: exp.Window) -> Typed:
         spec.type,
         spec.nullable,
     )
+
+
+_PLACED = {"first": "first_value", "first_value": "first_value", "any_value": "first_value", "last": "last_value",
+           "last_value": "last_value"}  # fmt: skip
+
+
+def _placed(compiler: Compiler, node: exp.Window, call: Call, ignore_nulls: bool) -> Typed:
+    """The first or last row of a frame: DuckDB's window functions, which know IGNORE NULLS."""
+    value = call.arg(0)
+    nulls = " IGNORE NULLS" if ignore_nulls or call.literal(1, False) else ""
+    frame = _window(compiler, node, False)
+    return Typed(f"{_PLACED[call.name]}({value.sql}{nulls}) OVER ({frame})", value.type, True)
 
 
 def _window(compiler: Compiler, node: exp.Window, fixed_frame: bool) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from tidemill.errors import AnalysisException
+from tidemill.kernel.functions.texts import java_regex
 from tidemill.plan.typed import Typed, quote_text
 from tidemill.types import BooleanType
 
@@ -49,8 +51,40 @@ def native_pattern(pattern: Typed) -> str | None:
     return pattern.sql
 
 
+def group_count(pattern: Any) -> int:
+    """How many capturing groups a literal pattern has; -1 if there is none that can be read."""
+    if not isinstance(pattern, str):
+        return -1
+    try:
+        return java_regex(pattern).groups
+    except re.error:
+        return -1
+
+
+def same_in_replacement(pattern: Any) -> bool:
+    """Whether RE2 replaces what Java replaces: not for empty matches, nor for '$' before a last line break."""
+    if group_count(pattern) < 0 or "$" in pattern:
+        return False
+    # Every match takes at least one character, as the pattern's structure says.
+    return re._parser.parse(java_regex(pattern).pattern).getwidth()[0] > 0  # type: ignore[attr-defined]
+
+
+_LINE_END = r"(?:\r\n|[\n\r\x{85}\x{2028}\x{2029}])?$"
+
+
+def _searchable(pattern: Typed) -> str | None:
+    """The pattern for RE2's search: in Java a last '$' also stands before a last line break."""
+    native = native_pattern(pattern)
+    text = pattern.value
+    if native and isinstance(text, str) and "$" in text:
+        if text.endswith("$") and not text.endswith("\\$") and "$" not in text[:-1] and "|" not in text:
+            return quote_text(text[:-1] + _LINE_END)
+        return None if "$" in re.sub(r"\\.", "", text) else native
+    return native
+
+
 def rlike(text: Typed, pattern: Typed) -> Typed:
     """Whether the regular expression is found anywhere in the text."""
-    native = native_pattern(pattern)
+    native = _searchable(pattern)
     sql = f"regexp_matches({text.sql}, {native})" if native else f"tm_rlike({text.sql}, {pattern.sql})"
     return Typed(sql, BooleanType(), text.nullable or pattern.nullable)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import importlib
 
-FAMILIES = ("times", "decimals", "texts", "regexes", "numbers", "formats", "hashes", "patterns", "documents", "intervals")
+FAMILIES = (
+    "times",
+    "decimals",
+    "texts",
+    "regexes",
+    "numbers",
+    "formats",
+    "hashes",
+    "patterns",
+    "documents",
+    "intervals",
+)
 
 
 def load() -> None:

@@ -16,7 +16,7 @@ from tidemill.kernel.macros import KernelFunction, kernel
 
 _ITEM = re.compile(r"%(?:(\d+)\$)?([-#+ 0,(]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
 _WIDE = Context(prec=400)
-_FITS = {"d": "dxXoscSbB", "f": "feEgsSbB", "m": "fsSbB", "b": "bsBS", "s": "sSbB"}
+_FITS = {"d": "dxXoscSbB", "l": "dxXosSbB", "f": "feEgsSbB", "m": "fsSbB", "b": "bsBS", "s": "sSbB"}
 
 
 def check_format(pattern: str, kinds: str) -> None:
@@ -36,16 +36,18 @@ def check_format(pattern: str, kinds: str) -> None:
         at = int(index) if index else position
         if at > len(kinds):
             raise AnalysisException(
-                f"format_string(): {pattern!r} asks for {at} arguments, there are {len(kinds)}", "INVALID_PARAMETER_VALUE.FORMAT"
+                f"format_string(): {pattern!r} asks for {at} arguments, there are {len(kinds)}",
+                "INVALID_PARAMETER_VALUE.FORMAT",
             )
         if conversion not in _FITS[kinds[at - 1]]:
             raise AnalysisException(
-                f"format_string(): %{conversion} does not take argument {at} of {pattern!r}; use %s", "INVALID_PARAMETER_VALUE.FORMAT"
+                f"format_string(): %{conversion} does not take argument {at} of {pattern!r}; use %s",
+                "INVALID_PARAMETER_VALUE.FORMAT",
             )
 
 
-def format_java(pattern: str, values: tuple[Any, ...]) -> str:
-    """java.util.Formatter's answer in the root locale."""
+def format_java(pattern: str, values: tuple[Any, ...], kinds: str = "") -> str:
+    """java.util.Formatter's answer in the root locale; ``kinds`` has an 'l' for each value that is 64 bits wide."""
     position = 0
 
     def item(found: re.Match[str]) -> str:
@@ -57,7 +59,10 @@ def format_java(pattern: str, values: tuple[Any, ...]) -> str:
             return "\n"
         if not index:
             position += 1
-        value = values[int(index) - 1 if index else position - 1]
+        at = int(index) - 1 if index else position - 1
+        value = values[at]
+        if conversion in "xXo" and isinstance(value, int) and value < 0:
+            value += 1 << (64 if kinds[at : at + 1] == "l" else 32)
         text = _converted(value, flags, width, precision, conversion)
         return text.upper() if conversion.isupper() else text
 
@@ -65,25 +70,29 @@ def format_java(pattern: str, values: tuple[Any, ...]) -> str:
 
 
 def _padded(text: str, flags: str, width: str | None) -> str:
-    size = int(width or 0)
-    return text.ljust(size) if "-" in flags else text.rjust(size)
+    # Java counts UTF-16 units.
+    missing = " " * (int(width or 0) - len(text.encode("utf-16-le")) // 2)
+    return text + missing if "-" in flags else missing + text
+
+
+def _cut(text: str, precision: str | None) -> str:
+    if precision is None or text.isascii():
+        return text[: int(precision)] if precision else text
+    return text.encode("utf-16-le")[: 2 * int(precision)].decode("utf-16-le", "replace")
 
 
 def _converted(value: Any, flags: str, width: str | None, precision: str | None, conversion: str) -> str:
     kind = conversion.lower()
     if kind == "b":
         text = "false" if value is None else str(value).lower() if isinstance(value, bool) else "true"
-        return _padded(text[: int(precision)] if precision else text, flags, width)
+        return _padded(_cut(text, precision), flags, width)
     if value is None:
-        return _padded("null"[: int(precision)] if precision else "null", flags, width)
+        return _padded(_cut("null", precision), flags, width)
     if kind == "s":
-        text = _text(value)
-        return _padded(text[: int(precision)] if precision else text, flags, width)
+        return _padded(_cut(_text(value), precision), flags, width)
     if kind == "c":
         return _padded(chr(value), flags, width)
     if kind in "xo":
-        if value < 0:
-            value += 1 << (32 if -(1 << 31) <= value else 64)
         digits = format(value, kind)
         return digits.rjust(int(width or 0), "0") if "0" in flags else _padded(digits, flags, width)
     return _number(value, flags, width, precision, kind)
@@ -124,7 +133,7 @@ def _digits(value: Any, precision: int, kind: str) -> str:
     if kind == "f":
         return f"{exact.quantize(Decimal(1).scaleb(-precision), ROUND_HALF_UP, _WIDE):f}"
     if kind == "e":
-        return f"{exact:.{precision}e}" if exact else f"{0:.{precision}e}"
+        return f"{float(exact):.{precision}e}"
     significant = precision or 1
     rounded = Context(prec=significant, rounding=ROUND_HALF_UP).plus(exact)
     if rounded == 0 or Decimal("0.0001") <= rounded < Decimal(10) ** significant:
@@ -134,8 +143,10 @@ def _digits(value: Any, precision: int, kind: str) -> str:
 
 
 @kernel("format_string")
-def _format_string() -> KernelFunction:
-    return by_row(lambda pattern, *values: format_java(pattern, values), "VARCHAR", pa.string(), null_in=True)
+def _format_string(kinds: str = "") -> KernelFunction:
+    return by_row(
+        lambda pattern, *values: format_java(pattern, values, kinds), "VARCHAR", pa.string(), null_in=True
+    )
 
 
 def format_number(value: Any, digits: int) -> str | None:
@@ -144,9 +155,17 @@ def format_number(value: Any, digits: int) -> str | None:
         return None
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
-    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    rounded = exact.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN, _WIDE)
+    rounded = _half_even(value, Decimal(1).scaleb(-digits))
     return f"{rounded:,.{digits}f}"
+
+
+def _half_even(value: Any, unit: Decimal) -> Decimal:
+    """The digits as written, but a tie among them is one only if the double itself is: java.text.DecimalFormat."""
+    if not isinstance(value, float):
+        return Decimal(value).quantize(unit, ROUND_HALF_EVEN, _WIDE)
+    written = Decimal(repr(value))
+    tie = _WIDE.remainder(_WIDE.multiply(abs(written), 2), unit) == 0 and _WIDE.remainder(written, unit) != 0
+    return (Decimal(value) if tie else written).quantize(unit, ROUND_HALF_EVEN, _WIDE)
 
 
 @kernel("format_number")

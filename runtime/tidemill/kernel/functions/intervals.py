@@ -10,7 +10,10 @@ import pyarrow as pa
 from tidemill.kernel.functions.rows import by_row
 from tidemill.kernel.macros import KernelFunction, kernel
 
-_DAY_TIME = re.compile(r"(?:INTERVAL\s+)?'?([+-]?)(\d+) (\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?'?(?:\s+DAY TO SECOND)?", re.I)
+_DAY_TIME = re.compile(
+    r"(?:INTERVAL\s+)?'?([+-]?)(\d+) (\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?'?(?:\s+DAY TO SECOND)?",
+    re.I,
+)
 _YEAR_MONTH = re.compile(r"(?:INTERVAL\s+)?'?([+-]?)(\d+)-(\d{1,2})'?(?:\s+YEAR TO MONTH)?", re.I)
 _MICROS_PER_SECOND = 1_000_000
 
@@ -65,7 +68,9 @@ def _interval_text() -> KernelFunction:
         micros = value.nanoseconds // 1000
         if kind == "dt":
             return day_time_text(value.days * 86_400 * _MICROS_PER_SECOND + micros)
-        return year_month_text(value.months) if kind == "ym" else calendar_text(value.months, value.days, micros)
+        return (
+            year_month_text(value.months) if kind == "ym" else calendar_text(value.months, value.days, micros)
+        )
 
     return by_row(write, "VARCHAR", pa.string())
 
@@ -105,10 +110,12 @@ def _by_words(text: str, kind: str) -> tuple[int, int, int] | None:
             return None
         count = int(found.group(2)) * (-1 if found.group(1) == "-" else 1)
         fraction = int((found.group(3) or "").ljust(6, "0")[:6]) * (-1 if found.group(1) == "-" else 1)
-        months, days, micros = months + count * unit[0], days + count * unit[1], micros + count * unit[2] + fraction
+        months, days, micros = (
+            months + count * unit[0],
+            days + count * unit[1],
+            micros + count * unit[2] + fraction,
+        )
         rest = rest[found.end() :]
     if not text or (kind == "dt" and months) or (kind == "ym" and (days or micros)):
         return None
     return (0, 0, (days * 86_400_000_000 + micros) * 1000) if kind == "dt" else (months, days, micros * 1000)
-
-

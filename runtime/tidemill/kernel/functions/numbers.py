@@ -70,7 +70,9 @@ def round_digits(value: float, digits: int, mode: str) -> float:
     """A double rounded by the decimal digits that it is written with."""
     if not math.isfinite(value):
         return value
-    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), _MODES[mode], _WIDE))
+    return (
+        float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), _MODES[mode], _WIDE)) + 0.0
+    )  # no -0.0
 
 
 @kernel("round_double")

@@ -74,14 +74,26 @@ def _quoted(pattern: str, at: int) -> tuple[str, int]:
 def _letter(pattern: str, sign: str, count: int, writing: bool) -> Token:
     if sign in _WEEK_BASED:
         raise _refused(
-            pattern, f"{sign!r} is week-based; use extract() for weeks", "INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_WEEK_BASED_PATTERN"
+            pattern,
+            f"{sign!r} is week-based; use extract() for weeks",
+            "INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_WEEK_BASED_PATTERN",
         )
     if sign not in _LONGEST:
-        raise _refused(pattern, f"{sign!r} is no pattern letter", "INVALID_DATETIME_PATTERN.ILLEGAL_CHARACTER")
+        raise _refused(
+            pattern, f"{sign!r} is no pattern letter", "INVALID_DATETIME_PATTERN.ILLEGAL_CHARACTER"
+        )
     if count > _LONGEST[sign] or (sign == "V" and count != 2) or (sign == "O" and count not in (1, 4)):
-        raise _refused(pattern, f"it has too many letters {sign!r}", "INVALID_DATETIME_PATTERN.LENGTH")
+        raise _refused(
+            pattern,
+            f"it has too many letters {sign!r}",
+            "INCONSISTENT_BEHAVIOR_CROSS_VERSION.DATETIME_PATTERN_RECOGNITION",
+        )
     if not writing and sign in _ONLY_WRITTEN:
-        raise _refused(pattern, f"{sign!r} can be written but not read", "INCONSISTENT_BEHAVIOR_CROSS_VERSION.PARSE_DATETIME_BY_NEW_PARSER")
+        raise _refused(
+            pattern,
+            f"{sign!r} can be written but not read",
+            "INCONSISTENT_BEHAVIOR_CROSS_VERSION.PARSE_DATETIME_BY_NEW_PARSER",
+        )
     return Token(sign, count)
 
 
@@ -143,10 +155,14 @@ def write(instant: dt.datetime, pattern: str, zone: str) -> str:
     micros = round((instant - _EPOCH) / dt.timedelta(microseconds=1))
     moment = _EPOCH + dt.timedelta(microseconds=local_of(micros, where))
     offset = local_of(micros, where) - micros
-    return "".join(_shown(t, moment, offset // 1_000_000, instant, where, zone) for t in tokens(pattern, True))
+    return "".join(
+        _shown(t, moment, offset // 1_000_000, instant, where, zone) for t in tokens(pattern, True)
+    )
 
 
-def _shown(token: Token, m: dt.datetime, offset: int, instant: dt.datetime, where: dt.tzinfo, zone: str) -> str:
+def _shown(
+    token: Token, m: dt.datetime, offset: int, instant: dt.datetime, where: dt.tzinfo, zone: str
+) -> str:
     n = token.count
     match token.letter:
         case "":
@@ -165,7 +181,9 @@ def _shown(token: Token, m: dt.datetime, offset: int, instant: dt.datetime, wher
             return "AM" if m.hour < 12 else "PM"
         case "Q" | "q":
             quarter = (m.month + 2) // 3
-            return str(quarter).rjust(n, "0") if n < 3 else f"Q{quarter}" if n == 3 else _QUARTERS[quarter - 1]
+            return (
+                str(quarter).rjust(n, "0") if n < 3 else f"Q{quarter}" if n == 3 else _QUARTERS[quarter - 1]
+            )
         case "G":
             return "AD" if n < 4 else "Anno Domini"
         case "X" | "x" | "Z" | "O":
@@ -200,7 +218,11 @@ def _offset_text(token: Token, seconds: int) -> str:
         tail = f":{minutes:02d}" if minutes or long else ""
         return f"GMT{sign}{hours:02d}{tail}" if long else f"GMT{sign}{hours}{tail}"
     if letter == "Z":
-        return f"{sign}{hours:02d}{minutes:02d}" if n < 4 else ("Z" if seconds == 0 else f"{sign}{hours:02d}:{minutes:02d}")
+        return (
+            f"{sign}{hours:02d}{minutes:02d}"
+            if n < 4
+            else ("Z" if seconds == 0 else f"{sign}{hours:02d}:{minutes:02d}")
+        )
     if n == 1:
         return f"{sign}{hours:02d}" + (f"{minutes:02d}" if minutes else "")
     return f"{sign}{hours:02d}{minutes:02d}" if n in (2, 4) else f"{sign}{hours:02d}:{minutes:02d}"
@@ -209,7 +231,10 @@ def _offset_text(token: Token, seconds: int) -> str:
 def _zone_name(count: int, instant: dt.datetime, where: dt.tzinfo, zone: str) -> str:
     name = instant.replace(tzinfo=dt.UTC).astimezone(where).tzname()
     if count == 4 or not name or not name.isalpha():
-        raise Refused("UNSUPPORTED_FEATURE", f"the pattern letter 'z' is not supported for zone {zone!r}; use 'VV' or 'XXX'")
+        raise Refused(
+            "UNSUPPORTED_FEATURE",
+            f"the pattern letter 'z' is not supported for zone {zone!r}; use 'VV' or 'XXX'",
+        )
     return name
 
 
@@ -285,7 +310,9 @@ def _local(values: dict[str, tuple[Token, str]]) -> int | None:
     days = days_of(year, month, number("d", 1)) if "D" not in values else _day_of_year(year, number("D", 1))
     hour = number("H", 0)
     if "h" in values or "K" in values:
-        hour = (number("h", 0) % 12 if "h" in values else number("K", 0)) + (12 if values.get("a", (None, ""))[1] == "PM" else 0)
+        hour = (number("h", 0) % 12 if "h" in values else number("K", 0)) + (
+            12 if values.get("a", (None, ""))[1] == "PM" else 0
+        )
         if not 0 <= number("h", 1) <= 12:
             return None
     if "k" in values:

@@ -16,7 +16,9 @@ def compiled(pattern: str) -> re.Pattern[str]:
     try:
         return java_regex(pattern)
     except re.error as error:
-        raise Refused("INVALID_PARAMETER_VALUE.PATTERN", f"{pattern!r} is no regular expression: {error}") from None
+        raise Refused(
+            "INVALID_PARAMETER_VALUE.PATTERN", f"{pattern!r} is no regular expression: {error}"
+        ) from None
 
 
 @lru_cache(maxsize=512)

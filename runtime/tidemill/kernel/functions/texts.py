@@ -186,7 +186,11 @@ def _translate() -> KernelFunction:
 def _overlay() -> KernelFunction:
     def lay(text: str, by: str, at: int, size: int) -> str:
         length = size if size >= 0 else len(by)
-        return text[: max(at - 1, 0)] + by + text[max(at - 1 + length, 0) :] if at + length - 1 >= 0 else by + text
+        return (
+            text[: max(at - 1, 0)] + by + text[max(at - 1 + length, 0) :]
+            if at + length - 1 >= 0
+            else by + text
+        )
 
     return by_row(lay, "VARCHAR", pa.string())
 
@@ -211,7 +215,9 @@ def _rsplit(text: str, by: str) -> list[str]:
 
 @kernel("mask")
 def _mask() -> KernelFunction:
-    def masked(text: str | None, upper: str | None, lower: str | None, digit: str | None, other: str | None) -> str | None:
+    def masked(
+        text: str | None, upper: str | None, lower: str | None, digit: str | None, other: str | None
+    ) -> str | None:
         if text is None:
             return None
 
@@ -239,7 +245,9 @@ def _str_to_map() -> KernelFunction:
         for part in split(text, pair, -1):
             name, *rest = split(part, key, 2)
             if name in found:
-                raise Refused("DUPLICATED_MAP_KEY", f"Duplicate map key {name} was found; make the keys distinct.")
+                raise Refused(
+                    "DUPLICATED_MAP_KEY", f"Duplicate map key {name} was found; make the keys distinct."
+                )
             found[name] = rest[0] if rest else None
         return list(found.items())
 
@@ -284,7 +292,10 @@ def _url_decode() -> KernelFunction:
     def read(text: str) -> str:
         found = url_decoded(text)
         if found is None:
-            raise Refused("CANNOT_DECODE_URL", f"{text!r} is no URL-encoded text; use `try_url_decode` for NULL instead.")
+            raise Refused(
+                "CANNOT_DECODE_URL",
+                f"{text!r} is no URL-encoded text; use `try_url_decode` for NULL instead.",
+            )
         return found
 
     return by_row(read, "VARCHAR", pa.string())
@@ -333,7 +344,11 @@ def _decode() -> KernelFunction:
         try:
             if charset == "utf-16":
                 little = raw[:2] == b"\xff\xfe"
-                return raw.removeprefix(b"\xfe\xff").removeprefix(b"\xff\xfe").decode("utf-16-le" if little else "utf-16-be")
+                return (
+                    raw.removeprefix(b"\xfe\xff")
+                    .removeprefix(b"\xff\xfe")
+                    .decode("utf-16-le" if little else "utf-16-be")
+                )
             return raw.decode(charset)
         except UnicodeDecodeError:
             raise Refused("MALFORMED_CHARACTER_CODING", f"0x{raw.hex()} is no text in {name}") from None

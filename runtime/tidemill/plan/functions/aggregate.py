@@ -8,6 +8,7 @@ from tidemill.plan.aggregates import AggregateSpec, Partial, over_rows, whole
 from tidemill.plan.casts import _wrapped as wrapped
 from tidemill.plan.casts import cast, sql_name
 from tidemill.plan.functions.registry import Call, aggregate
+from tidemill.plan.rendering import order_key
 from tidemill.plan.typed import Typed, cast_sql, duck_type, quote_text
 from tidemill.types import (
     ArrayType,
@@ -172,6 +173,9 @@ def _sum_spec(call: Call, safe: bool) -> AggregateSpec:
     # The state is wider than the answer: a sum that leaves the range and comes back is no overflow in the end.
     state = DecimalType(38, value.type.scale if isinstance(value.type, DecimalType) else 0)
     sums = over_rows(f"sum({value.sql})")
+    if isinstance(kind, LongType) and call.name == "try_sum":
+        wide = Partial(cast_sql(sums, state), cast_sql("sum({0})", state), state)
+        return whole(kind, True, wide, finish="TRY_CAST({0} AS BIGINT)")
     if isinstance(kind, LongType):
         init, merge, finish = _whole_sum(call, sums, safe)
         return whole(kind, True, Partial(init, merge, kind), finish=finish)
@@ -182,8 +186,6 @@ def _sum_spec(call: Call, safe: bool) -> AggregateSpec:
 
 
 def _whole_sum(call: Call, sums: str, safe: bool) -> tuple[str, str, str]:
-    if call.name == "try_sum":
-        return f"TRY_CAST({sums} AS BIGINT)", "TRY_CAST(sum({0}) AS BIGINT)", "{0}"
     if safe:
         return wrapped(sums, LongType()), wrapped("sum({0})", LongType()), "{0}"
     return f"CAST({sums} AS BIGINT)", "CAST(sum({0}) AS BIGINT)", "{0}"
@@ -242,6 +244,12 @@ def _extreme(call: Call) -> AggregateSpec:
             f"{call.name}() cannot order {sql_name(value.type)}; aggregate one of its parts",
             "DATATYPE_MISMATCH.INVALID_ORDERING_TYPE",
         )
+    if isinstance(value.type, (ArrayType, StructType)):
+
+        def pick(x: str) -> str:
+            return f"arg_{call.name}({x}, {order_key(x, value.type)})"
+
+        return whole(value.type, True, Partial(over_rows(pick(value.sql)), pick("{0}"), value.type))
     return simple(f"{call.name}({value.sql})", f"{call.name}({{0}})", value.type)
 
 

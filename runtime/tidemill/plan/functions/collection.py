@@ -8,17 +8,18 @@ from tidemill.errors import AnalysisException
 from tidemill.plan import coercion
 from tidemill.plan.casts import cast
 from tidemill.plan.functions.registry import Call, define, special
-from tidemill.plan.literals import IntervalValue
+from tidemill.plan.literals import MICROS, IntervalValue
 from tidemill.plan.nodes import Ref
 from tidemill.plan.operators import element_of
-from tidemill.plan.rendering import from_local, let, to_local
+from tidemill.plan.rendering import from_local, let, order_key, to_local
 from tidemill.plan.typed import Typed, cast_sql, duck_type, failure, quote_name
 from tidemill.types import (
     ArrayType,
     BooleanType,
     DataType,
     DateType,
-    DayTimeIntervalType,
+    DoubleType,
+    FloatType,
     IntegerType,
     IntegralType,
     LongType,
@@ -65,7 +66,8 @@ def _map(call: Call) -> Typed:
 def _named_struct(call: Call) -> Typed:
     if len(call) % 2:
         raise AnalysisException(
-            f"named_struct() takes names and values in turn, not {len(call)} arguments", "WRONG_NUM_ARGS.WITHOUT_SUGGESTION"
+            f"named_struct() takes names and values in turn, not {len(call)} arguments",
+            "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
         )
     names = [str(call.literal(n)) for n in range(0, len(call), 2)]
     return packed(names, [call.arg(n) for n in range(1, len(call), 2)])
@@ -130,7 +132,13 @@ def _integers(call: Call, start: Typed, stop: Typed) -> Typed:
         return Typed(f"CAST({sql} AS {duck_type(kind)})", kind, nullable)
     step = cast(call.arg(2), LongType(), call.settings)
     a, b, s = (*wide, step.sql)
-    error = failure("ILLEGAL_SEQUENCE_BOUNDARIES", f"Illegal sequence boundaries: {{}} to {{}} by {{}}; {_BOUNDARIES}", a, b, s)
+    error = failure(
+        "ILLEGAL_SEQUENCE_BOUNDARIES",
+        f"Illegal sequence boundaries: {{}} to {{}} by {{}}; {_BOUNDARIES}",
+        a,
+        b,
+        s,
+    )
     sql = (
         f"CASE WHEN ({s} > 0 AND {a} <= {b}) OR ({s} < 0 AND {a} >= {b}) THEN generate_series({a}, {b}, {s}) "
         f"WHEN {s} = 0 AND {a} = {b} THEN [{a}] WHEN {a} IS NOT NULL AND {b} IS NOT NULL AND {s} IS NOT NULL THEN {error} END"
@@ -144,11 +152,13 @@ def _moments(call: Call, start: Typed, stop: Typed) -> Typed:
     step = call.arg(2) if len(call) == 3 else None
     if step is not None and not isinstance(step.value, IntervalValue):
         raise AnalysisException(
-            "the step of sequence() over dates must be a literal interval like INTERVAL 1 DAY", "DATATYPE_MISMATCH.NON_FOLDABLE_INPUT"
+            "the step of sequence() over dates must be a literal interval like INTERVAL 1 DAY",
+            "DATATYPE_MISMATCH.NON_FOLDABLE_INPUT",
         )
     interval = step.sql if step else "to_days(1)"
     back = f"(-{step.sql})" if step else "to_days(-1)"
-    local = isinstance(start.type, TimestampType) and (step is None or not isinstance(step.type, DayTimeIntervalType))
+    by_clock = step is None or step.value.months or step.value.duration % MICROS["DAY"] == 0
+    local = isinstance(start.type, TimestampType) and by_clock
     a, b = (to_local(x.sql, call.settings) if local else f"CAST({x.sql} AS TIMESTAMP)" for x in (start, stop))
     first = interval
     if step is None:
@@ -189,6 +199,11 @@ def _with_element(call: Call, array: int = 0, element: int = 1) -> tuple[Typed, 
     found, value = call.arg(array), call.arg(element)
     if not isinstance(found.type, ArrayType):
         raise call.mismatch("begin with an array")
+    if isinstance(value.type, NullType) and call.name == "array_contains":
+        raise AnalysisException(
+            f"{call.name}() cannot look for NULL; use exists(x, v -> v IS NULL)",
+            "DATATYPE_MISMATCH.NULL_TYPE",
+        )
     kind = coercion.tightest(found.type.elementType, value.type)
     if kind is None:
         raise call.mismatch("be an array and a value of its type")
@@ -204,11 +219,15 @@ def _array_contains(call: Call) -> Typed:
     array, value, kind = _with_element(call)
     sql = let(
         array.sql,
-        lambda a: f"CASE WHEN {a} IS NULL OR {value.sql} IS NULL THEN NULL WHEN list_contains({a}, {value.sql}) THEN true "
-        + (f"WHEN {_HAS_NULL.format(a)} THEN NULL " if kind.containsNull else "")
-        + "ELSE false END",
+        lambda a: (
+            f"CASE WHEN {a} IS NULL OR {value.sql} IS NULL THEN NULL WHEN list_contains({a}, {value.sql}) THEN true "
+            + (f"WHEN {_HAS_NULL.format(a)} THEN NULL " if kind.containsNull else "")
+            + "ELSE false END"
+        ),
     )
-    return Typed(f"CAST({sql} AS BOOLEAN)", BooleanType(), array.nullable or value.nullable or kind.containsNull)
+    return Typed(
+        f"CAST({sql} AS BOOLEAN)", BooleanType(), array.nullable or value.nullable or kind.containsNull
+    )
 
 
 @special("array_position", least=2, most=2)
@@ -240,12 +259,19 @@ def _element_at(call: Call) -> Typed:
     index = call.coerced(1, IntegerType())
 
     def picked(a: str, i: str) -> str:
-        zero = failure("INVALID_INDEX_OF_ZERO", "The index 0 is invalid; an index counts from 1 or, negative, from the end.")
+        zero = failure(
+            "INVALID_INDEX_OF_ZERO",
+            "The index 0 is invalid; an index counts from 1 or, negative, from the end.",
+        )
         far = failure(
             "INVALID_ARRAY_INDEX_IN_ELEMENT_AT",
             "The index {} is out of bounds; the array has {} elements. Use `try_element_at` for NULL instead.", i, f"len({a})",
         )  # fmt: skip
-        outside = f"WHEN abs({i}) > len({a}) THEN {far} " if call.settings.ansi and call.name == "element_at" else ""
+        outside = (
+            f"WHEN abs({i}) > len({a}) THEN {far} "
+            if call.settings.ansi and call.name == "element_at"
+            else ""
+        )
         return f"CASE WHEN {i} = 0 AND {a} IS NOT NULL THEN {zero} {outside}ELSE list_extract({a}, {i}) END"
 
     sql = let(value.sql, lambda a: let(index.sql, lambda i: picked(a, i)))
@@ -267,9 +293,11 @@ def _arrays_overlap(call: Call) -> Typed:
         a.sql,
         lambda x: let(
             b.sql,
-            lambda y: f"CASE WHEN {x} IS NULL OR {y} IS NULL THEN NULL "
-            f"WHEN list_has_any(list_filter({x}, lambda n_: n_ IS NOT NULL), {y}) THEN true "
-            f"WHEN len({x}) > 0 AND len({y}) > 0 AND ({_HAS_NULL.format(x)} OR {_HAS_NULL.format(y)}) THEN NULL ELSE false END",
+            lambda y: (
+                f"CASE WHEN {x} IS NULL OR {y} IS NULL THEN NULL "
+                f"WHEN list_has_any(list_filter({x}, lambda n_: n_ IS NOT NULL), {y}) THEN true "
+                f"WHEN len({x}) > 0 AND len({y}) > 0 AND ({_HAS_NULL.format(x)} OR {_HAS_NULL.format(y)}) THEN NULL ELSE false END"
+            ),
         ),
     )
     return Typed(f"CAST({sql} AS BOOLEAN)", BooleanType(), True)
@@ -286,7 +314,12 @@ def _distinct(x: str) -> str:
 @special("array_distinct", least=1, most=1)
 def _array_distinct(call: Call) -> Typed:
     value, kind = _element_type(call)
-    return Typed(let(value.sql, _distinct), kind, value.nullable)
+    sql = value.sql
+    if isinstance(
+        kind.elementType, (FloatType, DoubleType)
+    ):  # -0.0 and 0.0 are one value, and written as the latter
+        sql = f"list_transform({sql}, lambda f_: CASE WHEN f_ = 0 THEN {cast_sql('0', kind.elementType)} ELSE f_ END)"
+    return Typed(let(sql, _distinct), kind, value.nullable)
 
 
 @special("array_union", least=2, most=2)
@@ -337,7 +370,10 @@ def _array_insert(call: Call) -> Typed:
     nothing = f"CAST(NULL AS {duck_type(kind.elementType)})"
 
     def inserted(a: str, i: str) -> str:
-        zero = failure("INVALID_INDEX_OF_ZERO", "The index 0 is invalid; an index counts from 1 or, negative, from the end.")
+        zero = failure(
+            "INVALID_INDEX_OF_ZERO",
+            "The index 0 is invalid; an index counts from 1 or, negative, from the end.",
+        )
         front = f"list_concat(list_concat({a}[:{i} - 1], list_transform(range(greatest({i} - 1 - len({a}), 0)), lambda r_: {nothing})), [{value.sql}])"
         back = f"list_concat([{value.sql}], list_transform(range(greatest(-{i} - 1 - len({a}), 0)), lambda r_: {nothing}))"
         return (
@@ -348,13 +384,19 @@ def _array_insert(call: Call) -> Typed:
         )
 
     sql = let(array.sql, lambda a: let(at.sql, lambda i: inserted(a, i)))
-    return Typed(f"CAST({sql} AS {duck_type(kind)})", ArrayType(kind.elementType, True), array.nullable or at.nullable)
+    return Typed(
+        f"CAST({sql} AS {duck_type(kind)})", ArrayType(kind.elementType, True), array.nullable or at.nullable
+    )
 
 
 @special("array_compact", least=1, most=1)
 def _array_compact(call: Call) -> Typed:
     value, kind = _element_type(call)
-    return Typed(f"list_filter({value.sql}, lambda v_: v_ IS NOT NULL)", ArrayType(kind.elementType, False), value.nullable)
+    return Typed(
+        f"list_filter({value.sql}, lambda v_: v_ IS NOT NULL)",
+        ArrayType(kind.elementType, False),
+        value.nullable,
+    )
 
 
 @special("array_join", least=2, most=3)
@@ -365,7 +407,9 @@ def _array_join(call: Call) -> Typed:
     if len(call) == 3:
         other = call.coerced(2, StringType())
         items = f"list_transform({value.sql}, lambda v_: coalesce(v_, {other.sql}))"
-    return Typed(f"array_to_string({items}, {separator.sql})", StringType(), value.nullable or separator.nullable)
+    return Typed(
+        f"array_to_string({items}, {separator.sql})", StringType(), value.nullable or separator.nullable
+    )
 
 
 @special("sort_array", least=1, most=2)
@@ -373,6 +417,12 @@ def _sort_array(call: Call) -> Typed:
     value, kind = _element_type(call)
     ascending = call.literal(1, True)
     order = "'ASC', 'NULLS FIRST'" if ascending else "'DESC', 'NULLS LAST'"
+    if isinstance(kind.elementType, (ArrayType, StructType)):
+        key = order_key("s_", kind.elementType)
+        pairs = (
+            f"list_transform({value.sql}, lambda s_: struct_pack(n := s_ IS NOT NULL, k := {key}, v := s_))"
+        )
+        return Typed(f"list_transform(list_sort({pairs}, {order}), lambda s_: s_.v)", kind, value.nullable)
     return Typed(f"list_sort({value.sql}, {order})", kind, value.nullable)
 
 
@@ -382,7 +432,9 @@ def _reverse(call: Call) -> Typed:
     if isinstance(value.type, ArrayType):
         return Typed(f"list_reverse({value.sql})", value.type, value.nullable)
     text = call.coerced(0, StringType())
-    sql = let(text.sql, lambda x: f"CASE WHEN strlen({x}) = length({x}) THEN reverse({x}) ELSE tm_reverse({x}) END")
+    sql = let(
+        text.sql, lambda x: f"CASE WHEN strlen({x}) = length({x}) THEN reverse({x}) ELSE tm_reverse({x}) END"
+    )
     return Typed(sql, StringType(), text.nullable)
 
 
@@ -393,15 +445,24 @@ def _slice(call: Call) -> Typed:
 
     def cut(a: str) -> str:
         s, n = start.sql, size.sql
-        zero = failure("INVALID_PARAMETER_VALUE.START", "slice() counts from 1 or, negative, from the end; its start cannot be 0.")
-        negative = failure("INVALID_PARAMETER_VALUE.LENGTH", "slice() takes a length of 0 or more, not {}.", n)
+        zero = failure(
+            "INVALID_PARAMETER_VALUE.START",
+            "slice() counts from 1 or, negative, from the end; its start cannot be 0.",
+        )
+        negative = failure(
+            "INVALID_PARAMETER_VALUE.LENGTH", "slice() takes a length of 0 or more, not {}.", n
+        )
         begin = f"(CASE WHEN {s} < 0 THEN len({a}) + {s} + 1 ELSE {s} END)"
         return (
             f"CASE WHEN {a} IS NULL OR {s} IS NULL OR {n} IS NULL THEN NULL WHEN {s} = 0 THEN {zero} WHEN {n} < 0 THEN {negative} "
             f"WHEN {begin} < 1 OR {begin} > len({a}) OR {n} = 0 THEN [] ELSE list_slice({a}, {begin}, {begin} + {n}::BIGINT - 1) END"
         )
 
-    return Typed(f"CAST({let(value.sql, cut)} AS {duck_type(kind)})", kind, value.nullable or start.nullable or size.nullable)
+    return Typed(
+        f"CAST({let(value.sql, cut)} AS {duck_type(kind)})",
+        kind,
+        value.nullable or start.nullable or size.nullable,
+    )
 
 
 @special("flatten", least=1, most=1)
@@ -425,7 +486,8 @@ def _arrays_zip(call: Call) -> Typed:
     known = " AND ".join(f"{v.sql} IS NOT NULL" for v, _ in arrays)
     longest = f"greatest({', '.join(f'len({v.sql})' for v, _ in arrays)}, 0)"
     fields = ", ".join(
-        f"{quote_name(n)} := list_extract({v.sql}, CAST(z_ AS BIGINT) + 1)" for n, (v, _) in zip(names, arrays, strict=True)
+        f"{quote_name(n)} := list_extract({v.sql}, CAST(z_ AS BIGINT) + 1)"
+        for n, (v, _) in zip(names, arrays, strict=True)
     )
     sql = f"CASE WHEN {known} THEN list_transform(range({longest}), lambda z_: struct_pack({fields})) END"
     return Typed(f"CAST({sql} AS {duck_type(kind)})", kind, any(v.nullable for v, _ in arrays))
@@ -449,7 +511,12 @@ def map_type(call: Call, index: int = 0) -> tuple[Typed, MapType]:
 
 
 def entry_type(kind: MapType) -> StructType:
-    return StructType([StructField("key", kind.keyType, False), StructField("value", kind.valueType, kind.valueContainsNull)])
+    return StructType(
+        [
+            StructField("key", kind.keyType, False),
+            StructField("value", kind.valueType, kind.valueContainsNull),
+        ]
+    )
 
 
 @special("map_keys", least=1, most=1)
@@ -461,7 +528,9 @@ def _map_keys(call: Call) -> Typed:
 @special("map_values", least=1, most=1)
 def _map_values(call: Call) -> Typed:
     value, kind = map_type(call)
-    return Typed(f"map_values({value.sql})", ArrayType(kind.valueType, kind.valueContainsNull), value.nullable)
+    return Typed(
+        f"map_values({value.sql})", ArrayType(kind.valueType, kind.valueContainsNull), value.nullable
+    )
 
 
 @special("map_entries", least=1, most=1)
@@ -497,7 +566,9 @@ def _map_from_entries(call: Call) -> Typed:
     pairs = "list_transform({0}, lambda p_: {{'key': struct_extract_at(p_, 1), 'value': struct_extract_at(p_, 2)}})"
     sql = let(
         value.sql,
-        lambda a: f"CASE WHEN {_HAS_NULL.format(a)} OR {a} IS NULL THEN NULL ELSE map_from_entries({pairs.format(a)}) END",
+        lambda a: (
+            f"CASE WHEN {_HAS_NULL.format(a)} OR {a} IS NULL THEN NULL ELSE map_from_entries({pairs.format(a)}) END"
+        ),
     )
     return Typed(f"CAST({sql} AS {duck_type(made)})", made, value.nullable or kind.containsNull)
 
@@ -515,5 +586,3 @@ def _map_concat(call: Call) -> Typed:
         entries = f"list_concat({entries}, map_entries({item.sql}))"
     sql = f"CASE WHEN {known} THEN map_from_entries({entries}) END"
     return Typed(cast_sql(sql, kind), kind, any(m.nullable for m in maps))
-
-

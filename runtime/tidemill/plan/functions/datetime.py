@@ -10,6 +10,7 @@ from tidemill.plan.literals import MICROS, MONTHS, unit_name
 from tidemill.plan.rendering import from_local, let, to_local, zone_instant, zone_local
 from tidemill.plan.typed import Typed, cast_sql, failure, quote_text
 from tidemill.types import (
+    ByteType,
     CalendarIntervalType,
     DataType,
     DateType,
@@ -116,7 +117,8 @@ def _extract(call: Call) -> Typed:
     name = _FIELDS.get(field)
     if name is None:
         raise AnalysisException(
-            f"extract() knows no field {field!r} of a time{did_you_mean(field, _FIELDS)}", "INVALID_EXTRACT_FIELD"
+            f"extract() knows no field {field!r} of a time{did_you_mean(field, _FIELDS)}",
+            "INVALID_EXTRACT_FIELD",
         )
     return _part(Call(name, [call.nodes[1]], call.compiler))
 
@@ -126,7 +128,11 @@ def _interval_part(call: Call, field: str, source: Typed) -> Typed:
     micros = f"epoch_us({source.sql})"
     if field in ("SECOND", "S", "SEC", "SECONDS", "SECS"):
         kind = DecimalType(8, 6)
-        return Typed(cast_sql(f"(CAST({micros} % 60000000 AS DECIMAL(18,6)) * 0.000001::DECIMAL(7,6))", kind), kind, source.nullable)
+        return Typed(
+            cast_sql(f"(CAST({micros} % 60000000 AS DECIMAL(18,6)) * 0.000001::DECIMAL(7,6))", kind),
+            kind,
+            source.nullable,
+        )
     unit = unit_name({"D": "DAY", "H": "HOUR", "M": "MINUTE", "Y": "YEAR", "MON": "MONTH"}.get(field, field))
     if isinstance(source.type, YearMonthIntervalType) and unit in ("YEAR", "MONTH"):
         kind_: DataType = IntegerType()
@@ -134,7 +140,8 @@ def _interval_part(call: Call, field: str, source: Typed) -> Typed:
     if isinstance(source.type, DayTimeIntervalType) and unit in ("DAY", "HOUR", "MINUTE"):
         whole = f"{micros} // {MICROS[unit]}"
         rest = {"DAY": whole, "HOUR": f"({whole}) % 24", "MINUTE": f"({whole}) % 60"}[unit]
-        return Typed(f"CAST({rest} AS INTEGER)", IntegerType(), source.nullable)
+        kind = IntegerType() if unit == "DAY" else ByteType()
+        return Typed(cast_sql(f"({rest})", kind), kind, source.nullable)
     raise AnalysisException(f"extract() knows no field {field!r} of this interval", "INVALID_EXTRACT_FIELD")
 
 
@@ -188,7 +195,9 @@ def _add_units(call: Call) -> Typed:
     by = f"{word}(CAST({count.sql} * {factor} AS INTEGER))"
     if isinstance(time.type, TimestampNTZType):
         return Typed(f"({time.sql} + {by})", time.type, nullable)
-    return Typed(from_local(f"({to_local(time.sql, call.settings)} + {by})", call.settings), time.type, nullable)
+    return Typed(
+        from_local(f"({to_local(time.sql, call.settings)} + {by})", call.settings), time.type, nullable
+    )
 
 
 @special("datediff date_diff timestampdiff", least=2, most=3)
@@ -205,7 +214,9 @@ def _diff_units(call: Call) -> Typed:
     start, end = (_as_timestamp(call, n) for n in (1, 2))
     nullable = start.nullable or end.nullable
     if kind == "months":
-        return Typed(let(start.sql, lambda a: let(end.sql, lambda b: _months(a, b, factor))), LongType(), nullable)
+        return Typed(
+            let(start.sql, lambda a: let(end.sql, lambda b: _months(a, b, factor))), LongType(), nullable
+        )
     unit = factor * (MICROS["DAY"] if kind == "days" else 1)
     return Typed(f"((epoch_us({end.sql}) - epoch_us({start.sql})) // {unit})", LongType(), nullable)
 
@@ -240,7 +251,9 @@ def _next_day(call: Call) -> Typed:
             return Typed("CAST(NULL AS DATE)", DateType(), True)
         error = failure("ILLEGAL_DAY_OF_WEEK", f"Illegal input for day of week: {name}; write it like 'MON'.")
         return Typed(f"CAST(CASE WHEN {date.sql} IS NOT NULL THEN {error} END AS DATE)", DateType(), True)
-    sql = let(date.sql, lambda d: f"({d} + CAST(((({found} - 1 - dayofweek({d})) % 7) + 7) % 7 + 1 AS INTEGER))")
+    sql = let(
+        date.sql, lambda d: f"({d} + CAST(((({found} - 1 - dayofweek({d})) % 7) + 7) % 7 + 1 AS INTEGER))"
+    )
     return Typed(sql, DateType(), date.nullable)
 
 
@@ -252,16 +265,21 @@ def _months_between(call: Call) -> Typed:
     def between(x: str, y: str) -> str:
         months = f"((year({x}) - year({y})) * 12 + month({x}) - month({y}))"
         last = "(CAST({0} AS DATE) = last_day({0}))"
-        second = "((epoch_us({0}) - epoch_us(date_trunc('day', {0}))) // 1000000)"
-        seconds = f"((day({x}) - day({y})) * 86400 + {second.format(x)} - {second.format(y)})"
+        seconds = f"((day({x}) - day({y})) * 86400 + {_seconds_of_day(x, call)} - {_seconds_of_day(y, call)})"
         exact = f"({months} + {seconds} / 2678400.0::DOUBLE)"
-        rounded = f"(floor({exact} * 100000000.0::DOUBLE + 0.5) / 100000000.0::DOUBLE)" if round_off else exact
-        return (
-            f"CASE WHEN day({x}) = day({y}) OR ({last.format(x)} AND {last.format(y)}) THEN CAST({months} AS DOUBLE) ELSE {rounded} END"
+        rounded = (
+            f"(floor({exact} * 100000000.0::DOUBLE + 0.5) / 100000000.0::DOUBLE)" if round_off else exact
         )
+        return f"CASE WHEN day({x}) = day({y}) OR ({last.format(x)} AND {last.format(y)}) THEN CAST({months} AS DOUBLE) ELSE {rounded} END"
 
     sql = let(a.sql, lambda x: let(b.sql, lambda y: between(x, y)))
     return Typed(cast_sql(sql, DoubleType()), DoubleType(), a.nullable or b.nullable)
+
+
+def _seconds_of_day(x: str, call: Call) -> str:
+    """Seconds since the clock showed midnight; on the day when the clock changes that is not what it shows."""
+    midnight = f"CAST(date_trunc('day', {x}) AS TIMESTAMP)"
+    return f"((epoch_us({from_local(x, call.settings)}) - epoch_us({from_local(midnight, call.settings)})) // 1000000)"
 
 
 # --- truncating -----------------------------------------------------------------------------------------------------
@@ -315,12 +333,16 @@ def _date_format(call: Call) -> Typed:
         tokens = patterns.tokens(str(pattern.value), writing=True)
         native = patterns.strftime(tokens)
         if native is not None:
-            return Typed(f"strftime({to_local(value.sql, call.settings)}, {quote_text(native)})", StringType(), value.nullable)
+            return Typed(
+                f"strftime({to_local(value.sql, call.settings)}, {quote_text(native)})",
+                StringType(),
+                value.nullable,
+            )
     sql = f"tm_date_format({value.sql}, {call.coerced(1, StringType()).sql}, {quote_text(call.settings.time_zone)})"
     return Typed(sql, StringType(), value.nullable or pattern.nullable)
 
 
-_PARSE_ERROR = ("The text {} cannot be read as a time; correct it or the pattern, or use `try_to_timestamp` for NULL instead.")
+_PARSE_ERROR = "The text {} cannot be read as a time; correct it or the pattern, or use `try_to_timestamp` for NULL instead."
 
 
 def parsed(call: Call, text: Typed, pattern: Typed, safe: bool, local: bool = False) -> Typed:
@@ -345,7 +367,9 @@ def parsed(call: Call, text: Typed, pattern: Typed, safe: bool, local: bool = Fa
 
     def strict(x: str) -> str:
         error = failure("CANNOT_PARSE_TIMESTAMP", _PARSE_ERROR, x)
-        return f"coalesce({render(x)}, CASE WHEN {x} IS NOT NULL AND {pattern.sql} IS NOT NULL THEN {error} END)"
+        return (
+            f"coalesce({render(x)}, CASE WHEN {x} IS NOT NULL AND {pattern.sql} IS NOT NULL THEN {error} END)"
+        )
 
     return Typed(f"CAST({let(text.sql, strict)} AS TIMESTAMP)", kind, text.nullable or pattern.nullable)
 
@@ -392,7 +416,9 @@ def _unix_timestamp(call: Call) -> Typed:
     if isinstance(value.type, (StringType, NullType)):
         pattern = call.coerced(1, StringType()) if len(call) == 2 else _DEFAULT_PATTERN
         value = parsed(call, call.coerced(0, StringType()), pattern, False)
-    return cast(cast(value, TimestampType(), call.settings), LongType(), call.settings)
+    instant = cast(value, TimestampType(), call.settings)
+    # Cut towards 1970, where a cast to BIGINT goes down.
+    return Typed(f"(epoch_us({instant.sql}) // 1000000)", LongType(), instant.nullable)
 
 
 _DEFAULT_PATTERN = Typed("'yyyy-MM-dd HH:mm:ss'", StringType(), False, "yyyy-MM-dd HH:mm:ss")
@@ -409,7 +435,9 @@ def _from_unixtime(call: Call) -> Typed:
     if pattern.value is not None:
         native = patterns.strftime(patterns.tokens(str(pattern.value), writing=True))
         if native is not None:
-            return Typed(f"strftime({to_local(instant, call.settings)}, {quote_text(native)})", StringType(), nullable)
+            return Typed(
+                f"strftime({to_local(instant, call.settings)}, {quote_text(native)})", StringType(), nullable
+            )
     sql = f"tm_date_format({instant}, {pattern.sql}, {quote_text(call.settings.time_zone)})"
     return Typed(sql, StringType(), nullable)
 
@@ -470,7 +498,9 @@ def _make_timestamp(call: Call) -> Typed:
         return Typed(f"CAST({sql} AS TIMESTAMP)", TimestampNTZType(), nullable)
     if len(call) == 7:
         zone = call.coerced(6, StringType())
-        return Typed(f"CAST({zone_instant(sql, zone.sql)} AS TIMESTAMP)", TimestampType(), nullable or zone.nullable)
+        return Typed(
+            f"CAST({zone_instant(sql, zone.sql)} AS TIMESTAMP)", TimestampType(), nullable or zone.nullable
+        )
     return Typed(f"CAST({from_local(sql, call.settings)} AS TIMESTAMP)", TimestampType(), nullable)
 
 
@@ -491,7 +521,9 @@ def _make_dt_interval(call: Call) -> Typed:
 def _make_ym_interval(call: Call) -> Typed:
     parts = [call.coerced(n, IntegerType()) for n in range(len(call))]
     terms = [f"{p.sql} * {f}" for p, f in zip(parts, (12, 1), strict=False)]
-    return Typed(f"to_months({' + '.join(terms) or '0'})", YearMonthIntervalType(), any(p.nullable for p in parts))
+    return Typed(
+        f"to_months({' + '.join(terms) or '0'})", YearMonthIntervalType(), any(p.nullable for p in parts)
+    )
 
 
 # --- zones ----------------------------------------------------------------------------------------------------------
@@ -505,7 +537,8 @@ def _zone(call: Call, index: int) -> Typed:
     if isinstance(found.value, str):
         if zone_of(found.value) is None:
             raise AnalysisException(
-                f"{call.name}(): {found.value!r} is no time zone; write one like 'Europe/Paris' or '+02:00'", "INVALID_TIMEZONE"
+                f"{call.name}(): {found.value!r} is no time zone; write one like 'Europe/Paris' or '+02:00'",
+                "INVALID_TIMEZONE",
             )
         if found.value[:1] in "+-" or found.value.upper().startswith(("UTC+", "UTC-", "GMT+", "GMT-")):
             return found.retyped(NullType())
@@ -541,5 +574,7 @@ def _convert_timezone(call: Call) -> Typed:
     source = _zone(call, 0).sql if len(call) == 3 else quote_text(call.settings.time_zone)
     target = _zone(call, len(call) - 2)
     if isinstance(target.type, NullType) or (len(call) == 3 and isinstance(_zone(call, 0).type, NullType)):
-        raise AnalysisException("convert_timezone() takes regions like 'Europe/Paris', no offsets", "UNSUPPORTED_FEATURE")
+        raise AnalysisException(
+            "convert_timezone() takes regions like 'Europe/Paris', no offsets", "UNSUPPORTED_FEATURE"
+        )
     return Typed(zone_local(zone_instant(value.sql, source), target.sql), TimestampNTZType(), value.nullable)

@@ -7,7 +7,7 @@ from tidemill.plan.casts import cast, sql_name
 from tidemill.plan.functions.collection import map_type
 from tidemill.plan.functions.registry import Call, special
 from tidemill.plan.rendering import let
-from tidemill.plan.typed import Typed, duck_type
+from tidemill.plan.typed import Typed, duck_type, failure
 from tidemill.types import ArrayType, BooleanType, IntegerType, MapType, NullType, StructField, StructType
 
 _INDEX = Typed("CAST({} - 1 AS INTEGER)", IntegerType(), False)
@@ -44,7 +44,9 @@ def _filter(call: Call) -> Typed:
     array, element = _elements(call)
     names, body = call.lambda_over(1, element, _INDEX)
     condition = _condition(call, body)
-    return Typed(f"list_filter({array.sql}, lambda {', '.join(names)}: {condition.sql})", array.type, array.nullable)
+    return Typed(
+        f"list_filter({array.sql}, lambda {', '.join(names)}: {condition.sql})", array.type, array.nullable
+    )
 
 
 @special("exists forall", least=2, most=2)
@@ -100,7 +102,9 @@ def _widens(a: Typed, b: Typed) -> bool:
 def _zip_with(call: Call) -> Typed:
     (a, x), (b, y) = _elements(call, 0), _elements(call, 1)
     pair = StructType([StructField("a", x.type), StructField("b", y.type)])
-    names, body = call.lambda_over(2, Typed("struct_extract({}, 'a')", x.type), Typed("struct_extract({}, 'b')", y.type))
+    names, body = call.lambda_over(
+        2, Typed("struct_extract({}, 'a')", x.type), Typed("struct_extract({}, 'b')", y.type)
+    )
     longest = f"greatest(len({a.sql}), len({b.sql}))"
     pairs = f"list_transform(range({longest}), lambda z_: struct_pack(a := list_extract({a.sql}, z_ + 1), b := list_extract({b.sql}, z_ + 1)))"
     text = body.sql.replace(names[1], names[0])
@@ -116,12 +120,17 @@ def _array_sort(call: Call) -> Typed:
     names, body = call.lambda_over(1, element, element)
     order = cast(body, IntegerType(), call.settings)
     left, right = names
+    nothing = failure(
+        "COMPARATOR_RETURNS_NULL", "The comparator of array_sort() has answered NULL; answer 0 for equal."
+    )
+    order_sql = f"coalesce({order.sql}, {nothing})"
+
     # Each element's place is the number of those before it, by comparison or, where equal, by position.
     def ranked(a: str) -> str:
         before = (
-            f"list_filter({a}, lambda {left}, at: ({order.sql}) < 0 OR (({order.sql}) = 0 AND at < place))"
+            f"list_filter({a}, lambda {left}, at_: {order_sql} < 0 OR ({order_sql} = 0 AND at_ < place_))"
         )
-        pairs = f"list_transform({a}, lambda {right}, place: struct_pack(r := len({before}), v := {right}))"
+        pairs = f"list_transform({a}, lambda {right}, place_: struct_pack(r := len({before}), v := {right}))"
         return f"list_transform(list_sort({pairs}), lambda p_: p_.v)"
 
     return Typed(let(array.sql, ranked), array.type, array.nullable)
@@ -183,5 +192,3 @@ def _map_zip_with(call: Call) -> Typed:
     pairs = f"list_transform({keys}, lambda {names[0]}: {{'key': {names[0]}, 'value': {sql}}})"
     found = f"CASE WHEN {a.sql} IS NOT NULL AND {b.sql} IS NOT NULL THEN map_from_entries({pairs}) END"
     return Typed(f"CAST({found} AS {duck_type(made)})", made, a.nullable or b.nullable)
-
-

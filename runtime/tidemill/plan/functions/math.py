@@ -63,8 +63,17 @@ define("atan2", "double, double -> double", "atan2({0}, {1} + 0.0::DOUBLE)")
 define("degrees todegrees", "double -> double", "degrees({0})")
 define("radians toradians", "double -> double", "radians({0})")
 define("rint", "double -> double", "round_even({0}, 0)")
-define("signum sign", "double -> double", "CASE WHEN {0} > 0 THEN 1.0 WHEN {0} < 0 THEN -1.0 ELSE {0} END")
-define("factorial", "int -> bigint", "CASE WHEN {0} BETWEEN 0 AND 20 THEN CAST(factorial({0}) AS BIGINT) END", nullable=True)
+define(
+    "signum sign",
+    "double -> double",
+    "CASE WHEN isnan({0}) THEN {0} WHEN {0} > 0 THEN 1.0 WHEN {0} < 0 THEN -1.0 ELSE {0} END",
+)
+define(
+    "factorial",
+    "int -> bigint",
+    "CASE WHEN {0} BETWEEN 0 AND 20 THEN CAST(factorial({0}) AS BIGINT) END",
+    nullable=True,
+)
 define("bin", "bigint -> string", "CASE WHEN {0} = 0 THEN '0' ELSE ltrim(to_binary({0}), '0') END")
 
 
@@ -123,12 +132,15 @@ def _ceil(call: Call) -> Typed:
     if isinstance(value.type, IntegralType):
         return cast(value, LongType(), call.settings)
     number = call.coerced(0, DoubleType())
-    # Java narrows at the bounds of a long, also under ANSI.
+    if call.settings.ansi:
+        return Typed(f"CAST({word}({number.sql}) AS BIGINT)", LongType(), number.nullable)
     limit = "9223372036854775807"
     sql = let(
         f"{word}({number.sql})",
-        lambda x: f"CASE WHEN isnan({x}) THEN 0 WHEN {x} >= 9.223372036854775807e18::DOUBLE THEN {limit} "
-        f"WHEN {x} <= -9.223372036854775808e18::DOUBLE THEN (-{limit} - 1) ELSE CAST({x} AS BIGINT) END",
+        lambda x: (
+            f"CASE WHEN isnan({x}) THEN 0 WHEN {x} >= 9.223372036854775807e18::DOUBLE THEN {limit} "
+            f"WHEN {x} <= -9.223372036854775808e18::DOUBLE THEN (-{limit} - 1) ELSE CAST({x} AS BIGINT) END"
+        ),
     )
     return Typed(cast_sql(sql, LongType()), LongType(), number.nullable)
 
@@ -173,7 +185,9 @@ def _round_decimal(value: Typed, scale: int, even: bool, call: Call) -> Typed:
     if scale >= 0 and not even:
         return Typed(cast_sql(f"round({value.sql}, {scale})", kind), kind, value.nullable)
     word = "even" if even else "up"
-    return Typed(f"tm_round__{kind.precision}_{kind.scale}_{word}({value.sql}, {scale})", kind, value.nullable)
+    return Typed(
+        f"tm_round__{kind.precision}_{kind.scale}_{word}({value.sql}, {scale})", kind, value.nullable
+    )
 
 
 def _round_integer(value: Typed, scale: int, even: bool, call: Call) -> Typed:
@@ -194,13 +208,22 @@ def _round_fraction(value: Typed, scale: int, even: bool) -> str:
     single = "float" if isinstance(value.type, FloatType) else "double"
     kernel = f"tm_round_{single}__{word}"
     if scale == 0 and not even and isinstance(value.type, DoubleType):
-        return let(value.sql, lambda x: f"CASE WHEN isnan({x}) OR isinf({x}) THEN {x} ELSE round({x}) END")
+        return let(
+            value.sql,
+            lambda x: (
+                f"CASE WHEN NOT isfinite({x}) THEN {x} WHEN abs({x}) < 0.5 THEN 0.0 ELSE round({x}) END"
+            ),
+        )
     return f"{kernel}({value.sql}, {scale})"
 
 
 @special("conv", least=3, most=3)
 def _conv(call: Call) -> Typed:
-    text, a, b = (call.coerced(0, StringType()), call.coerced(1, IntegerType()), call.coerced(2, IntegerType()))
+    text, a, b = (
+        call.coerced(0, StringType()),
+        call.coerced(1, IntegerType()),
+        call.coerced(2, IntegerType()),
+    )
     mode = "strict" if call.settings.ansi else "lenient"
     return Typed(f"tm_conv__{mode}({text.sql}, {a.sql}, {b.sql})", StringType(), True)
 
@@ -236,7 +259,9 @@ def _shift(call: Call) -> Typed:
     elif call.name == "shiftright":
         sql = cast_sql(f"({value.sql} >> {by})", value.type)
     else:
-        unsigned = f"(CAST({value.sql} AS HUGEINT) + CASE WHEN {value.sql} < 0 THEN {1 << bits}::HUGEINT ELSE 0 END)"
+        unsigned = (
+            f"(CAST({value.sql} AS HUGEINT) + CASE WHEN {value.sql} < 0 THEN {1 << bits}::HUGEINT ELSE 0 END)"
+        )
         sql = wrapped(f"({unsigned} // CAST(pow(2, {by}) AS HUGEINT))", value.type)
     return Typed(sql, value.type, value.nullable or count.nullable)
 
@@ -256,7 +281,9 @@ def _bit_get(call: Call) -> Typed:
     if not isinstance(value.type, IntegralType):
         raise call.mismatch("be whole numbers")
     bits = value.type.bits
-    error = failure("INVALID_PARAMETER_VALUE.BIT_POSITION_RANGE", f"bit {{}} is not one of 0 to {bits - 1}", at.sql)
+    error = failure(
+        "INVALID_PARAMETER_VALUE.BIT_POSITION_RANGE", f"bit {{}} is not one of 0 to {bits - 1}", at.sql
+    )
     sql = f"CASE WHEN {at.sql} < 0 OR {at.sql} >= {bits} THEN {error} ELSE CAST(({value.sql} >> {at.sql}) & 1 AS TINYINT) END"
     return Typed(f"CAST({sql} AS TINYINT)", ByteType(), value.nullable or at.nullable)
 
@@ -299,5 +326,3 @@ def _randn(call: Call) -> Typed:
 def _no_seed(call: Call) -> None:
     if len(call):
         call.literal(0)
-
-

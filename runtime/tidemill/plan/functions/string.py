@@ -5,7 +5,7 @@ from __future__ import annotations
 from tidemill.errors import AnalysisException
 from tidemill.plan.casts import cast
 from tidemill.plan.functions.registry import Call, define, special
-from tidemill.plan.patterns import like, native_pattern, rlike
+from tidemill.plan.patterns import group_count, like, native_pattern, rlike, same_in_replacement
 from tidemill.plan.rendering import let
 from tidemill.plan.typed import Typed, cast_sql, duck_type, failure, quote_text
 from tidemill.types import (
@@ -18,6 +18,7 @@ from tidemill.types import (
     FloatType,
     IntegerType,
     IntegralType,
+    LongType,
     MapType,
     NullType,
     StringType,
@@ -52,7 +53,11 @@ def _length(call: Call) -> Typed:
 @special("octet_length bit_length", least=1, most=1)
 def _octets(call: Call) -> Typed:
     value = call.arg(0)
-    size = f"octet_length({value.sql})" if isinstance(value.type, BinaryType) else f"strlen({call.coerced(0, StringType()).sql})"
+    size = (
+        f"octet_length({value.sql})"
+        if isinstance(value.type, BinaryType)
+        else f"strlen({call.coerced(0, StringType()).sql})"
+    )
     times = " * 8" if call.name == "bit_length" else ""
     return Typed(f"CAST({size}{times} AS INTEGER)", IntegerType(), value.nullable)
 
@@ -76,7 +81,9 @@ def _concat(call: Call) -> Typed:
             sql = f"list_concat({sql}, {item.sql})"
         known = " AND ".join(f"{i.sql} IS NOT NULL" for i in same if i.nullable)
         return Typed(f"CASE WHEN {known} THEN {sql} END" if known else sql, same[0].type, nullable)
-    if all(isinstance(i.type, (BinaryType, NullType)) for i in items) and any(isinstance(i.type, BinaryType) for i in items):
+    if all(isinstance(i.type, (BinaryType, NullType)) for i in items) and any(
+        isinstance(i.type, BinaryType) for i in items
+    ):
         kind: AtomicType = BinaryType()
     else:
         kind = StringType()
@@ -100,7 +107,10 @@ def _concat_ws(call: Call) -> Typed:
         texts = ", ".join(call.coerced(n, StringType()).sql for n in range(1, len(call)))
         return Typed(f"concat_ws({separator.sql}, {texts})", StringType(), separator.nullable)
     joined = f"flatten([{', '.join(parts)}])" if parts else "[]::VARCHAR[]"
-    sql = let(separator.sql, lambda s: f"CASE WHEN {s} IS NOT NULL THEN coalesce(array_to_string({joined}, {s}), '') END")
+    sql = let(
+        separator.sql,
+        lambda s: f"CASE WHEN {s} IS NOT NULL THEN coalesce(array_to_string({joined}, {s}), '') END",
+    )
     return Typed(sql, StringType(), separator.nullable)
 
 
@@ -115,38 +125,47 @@ def _substring(call: Call) -> Typed:
         length = size.sql if size else "2147483647"
         return Typed(f"tm_subbinary({value.sql}, {start.sql}, {length})", BinaryType(), nullable)
     text = call.coerced(0, StringType())
-    if isinstance(start.value, int) and start.value > 0 and (size is None or (isinstance(size.value, int) and size.value >= 0)):
+    if (
+        isinstance(start.value, int)
+        and start.value > 0
+        and (size is None or (isinstance(size.value, int) and size.value >= 0))
+    ):
         count = "" if size is None else f", {size.sql}"
         return Typed(f"substring({text.sql}, {start.sql}{count})", StringType(), nullable)
-    return Typed(let(text.sql, lambda x: _cut(x, start.sql, size.sql if size else "2147483647")), StringType(), nullable)
+    return Typed(
+        let(text.sql, lambda x: _cut(x, start.sql, size.sql if size else "2147483647")),
+        StringType(),
+        nullable,
+    )
 
 
 def _cut(x: str, start: str, size: str) -> str:
     begin = f"(CASE WHEN {start} > 0 THEN {start}::BIGINT - 1 WHEN {start} < 0 THEN length({x}) + {start}::BIGINT ELSE 0 END)"
     end = f"({begin} + {size}::BIGINT)"
-    return (
-        f"CASE WHEN {end} <= greatest({begin}, 0) THEN CASE WHEN {x} IS NOT NULL AND {start} IS NOT NULL AND {size} IS NOT NULL "
-        f"THEN '' END ELSE substring({x}, greatest({begin}, 0) + 1, {end} - greatest({begin}, 0)) END"
-    )
+    return f"CASE WHEN {x} IS NULL OR {start} IS NULL OR {size} IS NULL THEN NULL WHEN {end} <= greatest({begin}, 0) THEN '' ELSE substring({x}, greatest({begin}, 0) + 1, {end} - greatest({begin}, 0)) END"
 
 
-define("left", "string, int -> string", "CASE WHEN {1} <= 0 THEN '' ELSE left({0}, {1}) END", nullable=True)
-define("right", "string, int -> string", "CASE WHEN {1} <= 0 THEN '' ELSE right({0}, {1}) END", nullable=True)
+define("left", "string, int -> string", "CASE WHEN {1} <= 0 THEN left({0}, 0) ELSE left({0}, {1}) END")
+define("right", "string, int -> string", "CASE WHEN {1} <= 0 THEN left({0}, 0) ELSE right({0}, {1}) END")
 define("repeat", "string, int -> string", "CASE WHEN {1} <= 0 THEN left({0}, 0) ELSE repeat({0}, {1}) END")
-define("space", "int -> string", "repeat(' ', greatest({0}, 0))")
+define("space", "int -> string", "CASE WHEN {0} < 0 THEN '' ELSE repeat(' ', {0}) END")
 
 
 @special("lpad rpad", least=2, most=3)
 def _pad(call: Call) -> Typed:
     text, size = call.coerced(0, StringType()), call.coerced(1, IntegerType())
     if isinstance(call.arg(0).type, BinaryType):
-        raise AnalysisException(f"{call.name}(BINARY) is not supported; decode it first", "UNSUPPORTED_FEATURE")
+        raise AnalysisException(
+            f"{call.name}(BINARY) is not supported; decode it first", "UNSUPPORTED_FEATURE"
+        )
     pad = call.coerced(2, StringType()) if len(call) == 3 else Typed("' '", StringType(), False, " ")
     nullable = text.nullable or size.nullable or pad.nullable
     sql = let(
         text.sql,
-        lambda x: f"CASE WHEN {size.sql} <= 0 THEN left({x}, 0) WHEN {pad.sql} = '' THEN left({x}, {size.sql}) "
-        f"ELSE {call.name}({x}, {size.sql}, {pad.sql}) END",
+        lambda x: (
+            f"CASE WHEN {pad.sql} IS NULL THEN NULL WHEN {size.sql} <= 0 THEN left({x}, 0) WHEN {pad.sql} = '' THEN left({x}, {size.sql}) "
+            f"ELSE {call.name}({x}, {size.sql}, {pad.sql}) END"
+        ),
     )
     if isinstance(pad.value, str) and pad.value and isinstance(size.value, int) and size.value > 0:
         sql = f"{call.name}({text.sql}, {size.sql}, {pad.sql})"
@@ -184,11 +203,13 @@ def _holds(call: Call) -> Typed:
 define("instr", "string, string -> int", "CAST(instr({0}, {1}) AS INTEGER)")
 
 
-@special("locate position charindex", least=2, most=3)
+@special("locate position", least=2, most=3)
 def _locate(call: Call) -> Typed:
     part, text = call.coerced(0, StringType()), call.coerced(1, StringType())
     if len(call) == 2:
-        return Typed(f"CAST(instr({text.sql}, {part.sql}) AS INTEGER)", IntegerType(), part.nullable or text.nullable)
+        return Typed(
+            f"CAST(instr({text.sql}, {part.sql}) AS INTEGER)", IntegerType(), part.nullable or text.nullable
+        )
     start = call.coerced(2, IntegerType())
     found = f"instr(substring({text.sql}, {start.sql}), {part.sql})"
     sql = (
@@ -265,8 +286,14 @@ def _plain_text(pattern: object) -> str | None:
 
 @special("split_part", least=3, most=3)
 def _split_part(call: Call) -> Typed:
-    text, by, index = call.coerced(0, StringType()), call.coerced(1, StringType()), call.coerced(2, IntegerType())
-    error = failure("INVALID_INDEX_OF_ZERO", "The index 0 is invalid; an index counts from 1 or, negative, from the end.")
+    text, by, index = (
+        call.coerced(0, StringType()),
+        call.coerced(1, StringType()),
+        call.coerced(2, IntegerType()),
+    )
+    error = failure(
+        "INVALID_INDEX_OF_ZERO", "The index 0 is invalid; an index counts from 1 or, negative, from the end."
+    )
     zero = f"CASE WHEN {text.sql} IS NOT NULL AND {by.sql} IS NOT NULL THEN {error} END"
     sql = (
         f"CASE WHEN {index.sql} = 0 THEN {zero} WHEN {by.sql} = '' THEN CASE WHEN {index.sql} IN (1, -1) THEN {text.sql} "
@@ -293,9 +320,12 @@ def _regexp_replace(call: Call) -> Typed:
     position = call.literal(3, 1)
     nullable = text.nullable or pattern.nullable or by.nullable
     native = native_pattern(pattern)
-    if native and position == 1 and isinstance(by.value, str) and "\\" not in by.value and "$" not in by.value and pattern.value:
+    plain = isinstance(by.value, str) and "\\" not in by.value and "$" not in by.value
+    if native and position == 1 and plain and same_in_replacement(pattern.value):
         return Typed(f"regexp_replace({text.sql}, {native}, {by.sql}, 'g')", StringType(), nullable)
-    return Typed(f"tm_regexp_replace({text.sql}, {pattern.sql}, {by.sql}, {int(position)})", StringType(), nullable)
+    return Typed(
+        f"tm_regexp_replace({text.sql}, {pattern.sql}, {by.sql}, {int(position)})", StringType(), nullable
+    )
 
 
 @special("regexp_extract", least=2, most=3)
@@ -304,21 +334,10 @@ def _regexp_extract(call: Call) -> Typed:
     group = call.coerced(2, IntegerType()) if len(call) == 3 else Typed("1", IntegerType(), False, 1)
     nullable = text.nullable or pattern.nullable or group.nullable
     native = native_pattern(pattern)
-    if native and isinstance(pattern.value, str) and isinstance(group.value, int) and 0 <= group.value <= _groups(pattern.value):
+    known = isinstance(group.value, int) and 0 <= group.value <= group_count(pattern.value)
+    if native and known and "$" not in pattern.value:
         return Typed(f"regexp_extract({text.sql}, {native}, {group.value})", StringType(), nullable)
     return Typed(f"tm_regexp_extract({text.sql}, {pattern.sql}, {group.sql})", StringType(), nullable)
-
-
-def _groups(pattern: str) -> int:
-    """How many capturing groups a pattern has; -1 if it cannot be read."""
-    import re
-
-    from tidemill.kernel.functions.texts import java_regex
-
-    try:
-        return java_regex(pattern).groups
-    except re.error:
-        return -1
 
 
 @special("regexp_extract_all", least=2, most=3)
@@ -326,11 +345,15 @@ def _regexp_extract_all(call: Call) -> Typed:
     text, pattern = call.coerced(0, StringType()), call.coerced(1, StringType())
     group = call.coerced(2, IntegerType()).sql if len(call) == 3 else "1"
     kind = ArrayType(StringType(), True)
-    return Typed(f"tm_regexp_extract_all({text.sql}, {pattern.sql}, {group})", kind, text.nullable or pattern.nullable)
+    return Typed(
+        f"tm_regexp_extract_all({text.sql}, {pattern.sql}, {group})", kind, text.nullable or pattern.nullable
+    )
 
 
 define("regexp_count", "string, string -> int", "tm_regexp_count({0}, {1})", kind="kernel")
-define("regexp_substr", "string, string -> string", "tm_regexp_substr({0}, {1})", kind="kernel", nullable=True)
+define(
+    "regexp_substr", "string, string -> string", "tm_regexp_substr({0}, {1})", kind="kernel", nullable=True
+)
 define("regexp_instr", "string, string, int? -> int", {
     2: "tm_regexp_instr({0}, {1})", 3: "tm_regexp_instr({0}, {1})",
 }, kind="kernel")  # fmt: skip
@@ -380,14 +403,18 @@ def _format_string(call: Call) -> Typed:
     kinds = []
     for index in range(1, len(call)):
         kind = call.arg(index).type
-        kinds.append("d" if isinstance(kind, IntegralType) else "f" if isinstance(kind, (FloatType, DoubleType)) else
+        kinds.append("l" if isinstance(kind, LongType) else "d" if isinstance(kind, IntegralType) else "f" if isinstance(kind, (FloatType, DoubleType)) else
                      "m" if isinstance(kind, DecimalType) else "b" if isinstance(kind, BooleanType) else
                      "s" if isinstance(kind, (StringType, NullType)) else "?")  # fmt: skip
     if "?" in kinds:
         raise call.mismatch("be strings, numbers or booleans")
     check_format(str(pattern), "".join(kinds))
     arguments = ", ".join(call.arg(n).sql for n in range(1, len(call)))
-    return Typed(f"tm_format_string({quote_text(str(pattern))}{', ' + arguments if arguments else ''})", StringType(), False)
+    return Typed(
+        f"tm_format_string__{''.join(kinds)}({quote_text(str(pattern))}{', ' + arguments if arguments else ''})",
+        StringType(),
+        False,
+    )
 
 
 @special("format_number", least=2, most=2)
@@ -395,7 +422,8 @@ def _format_number(call: Call) -> Typed:
     value, digits = call.arg(0), call.arg(1)
     if isinstance(digits.type, StringType):
         raise AnalysisException(
-            "format_number() with a pattern is not supported; give the number of digits after the point", "UNSUPPORTED_FEATURE"
+            "format_number() with a pattern is not supported; give the number of digits after the point",
+            "UNSUPPORTED_FEATURE",
         )
     if isinstance(value.type, StringType):
         value = call.coerced(0, DoubleType())
@@ -410,8 +438,10 @@ def _elt(call: Call) -> Typed:
     cases = " ".join(f"WHEN {n + 1} THEN {item.sql}" for n, item in enumerate(items))
     other = "NULL"
     if call.settings.ansi:
-        error = failure("INVALID_ARRAY_INDEX", f"The index {{}} is out of bounds; there are {len(items)} values.", index.sql)
+        error = failure(
+            "INVALID_ARRAY_INDEX",
+            f"The index {{}} is out of bounds; there are {len(items)} values.",
+            index.sql,
+        )
         other = f"CASE WHEN {index.sql} IS NOT NULL THEN {error} END"
     return Typed(f"CAST(CASE {index.sql} {cases} ELSE {other} END AS VARCHAR)", StringType(), True)
-
-
