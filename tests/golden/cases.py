@@ -3,7 +3,7 @@
 ``[function ...]`` begins a section: the functions that its expressions prove. Words after a colon change how they are
 asked: ``zones`` also in New York's time, ``legacy`` also without ANSI, ``one`` without a table, ``aggregate`` by group,
 ``ulp`` allows floats one bit of difference, ``approx`` compares them to 14 digits, ``unordered`` takes lists for
-sets. ``#`` begins a comment, which says why wherever the comparison is not exact.
+sets, ``refused`` holds what Spark answers and we refuse with a reason. ``#`` begins a comment, which says why wherever the comparison is not exact.
 """
 
 from __future__ import annotations

@@ -76,6 +76,9 @@ def difference(asker: Asker, case: cases.Case, wanted: dict[str, Any]) -> str:
     """How our answer differs from Spark's; empty if it does not."""
     found = asker.ask(case)
     name = f"{case.sql}  [{case.zone}{'' if case.ansi else ', legacy'}]"
+    if "refused" in case.options:
+        honest = found.error and found.error[0] != "!" and found.error != "INTERNAL_ERROR"
+        return "" if honest else f"{name}: must be refused, ours {found}"
     if "error" in wanted:
         return "" if matches_error(found, wanted["error"]) else f"{name}: Spark {wanted['error']}, ours {found}"
     if found.error:
