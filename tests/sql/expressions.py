@@ -274,12 +274,9 @@ EXPRESSIONS: dict[str, Callable[[], Column]] = {
     "find_in_set": lambda: F.find_in_set("u", F.lit("a,b")),
     "str_to_map": lambda: F.str_to_map(F.lit("a:1,b:2"), F.lit(","), F.lit(":")),
     "nullifzero": lambda: F.nullifzero("a"),
-    "to_char": lambda: F.to_char("b", F.lit("999")),
-    "to_number": lambda: F.to_number(F.lit("12"), F.lit("99")),
     "url_encode": lambda: F.url_encode("s"),
     "soundex": lambda: F.soundex("s"),
     "mask": lambda: F.mask("s"),
-    "sentences": lambda: F.sentences("s"),
     "convert_timezone": lambda: F.convert_timezone(
         F.lit("UTC"), F.lit("Europe/Paris"), F.lit(datetime.datetime(2020, 1, 1)).cast("timestamp_ntz")
     ),

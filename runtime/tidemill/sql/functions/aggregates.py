@@ -135,11 +135,6 @@ def grouping_id(*cols: ColumnOrName) -> Column:
     return call("grouping_id", *cols)
 
 
-def histogram_numeric(col: ColumnOrName, nBins: Column) -> Column:
-    """A histogram of ``nBins`` bins."""
-    return call("histogram_numeric", col, lit(nBins))
-
-
 def kurtosis(col: ColumnOrName) -> Column:
     """The excess kurtosis."""
     return call("kurtosis", col)
@@ -375,7 +370,6 @@ __all__ = [
     "first_value",
     "grouping",
     "grouping_id",
-    "histogram_numeric",
     "kurtosis",
     "last",
     "last_value",

@@ -6,29 +6,6 @@ from tidemill.sql.column import Column, ColumnOrName
 from tidemill.sql.functions.building import call, lit, optional
 
 
-def aes_decrypt(
-    input: ColumnOrName,
-    key: ColumnOrName,
-    mode: ColumnOrName | None = None,
-    padding: ColumnOrName | None = None,
-    aad: ColumnOrName | None = None,
-) -> Column:
-    """The plain bytes of AES-encrypted ones."""
-    return call("aes_decrypt", input, key, mode, padding, aad)
-
-
-def aes_encrypt(
-    input: ColumnOrName,
-    key: ColumnOrName,
-    mode: ColumnOrName | None = None,
-    padding: ColumnOrName | None = None,
-    iv: ColumnOrName | None = None,
-    aad: ColumnOrName | None = None,
-) -> Column:
-    """The bytes encrypted by AES."""
-    return call("aes_encrypt", input, key, mode, padding, iv, aad)
-
-
 def assert_true(col: ColumnOrName, errMsg: Column | str | None = None) -> Column:
     """Null where the condition holds; an error where it does not."""
     return call("assert_true", col, optional(errMsg))
@@ -144,11 +121,6 @@ def typeof(col: ColumnOrName) -> Column:
     return call("typeof", col)
 
 
-def uniform(min: Column | int | float, max: Column | int | float, seed: Column | int | None = None) -> Column:
-    """A random number between ``min`` and ``max``."""
-    return call("uniform", lit(min), lit(max), optional(seed))
-
-
 def user() -> Column:
     """The user's name."""
     return call("user")
@@ -215,8 +187,6 @@ def zeroifnull(col: ColumnOrName) -> Column:
 
 
 __all__ = [
-    "aes_decrypt",
-    "aes_encrypt",
     "assert_true",
     "coalesce",
     "crc32",
@@ -248,7 +218,6 @@ __all__ = [
     "sha2",
     "spark_partition_id",
     "typeof",
-    "uniform",
     "user",
     "uuid",
     "version",

@@ -158,11 +158,6 @@ def ltrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     return call("ltrim", col, trim)
 
 
-def make_valid_utf8(str: ColumnOrName) -> Column:
-    """Text with every malformed sequence replaced."""
-    return call("make_valid_utf8", str)
-
-
 def mask(
     col: ColumnOrName,
     upperChar: ColumnOrName | None = None,
@@ -281,13 +276,6 @@ def rtrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     return call("rtrim", col, trim)
 
 
-def sentences(
-    string: ColumnOrName, language: ColumnOrName | None = None, country: ColumnOrName | None = None
-) -> Column:
-    """Text as an array of sentences, each an array of words."""
-    return call("sentences", string, language, country)
-
-
 def soundex(col: ColumnOrName) -> Column:
     """The Soundex code of text."""
     return call("soundex", col)
@@ -328,21 +316,6 @@ def to_binary(col: ColumnOrName, format: ColumnOrName | None = None) -> Column:
     return call("to_binary", col, format)
 
 
-def to_char(col: ColumnOrName, format: ColumnOrName) -> Column:
-    """A number or time as text in a format."""
-    return call("to_char", col, format)
-
-
-def to_number(col: ColumnOrName, format: ColumnOrName) -> Column:
-    """A decimal from text in a format."""
-    return call("to_number", col, format)
-
-
-def to_varchar(col: ColumnOrName, format: ColumnOrName) -> Column:
-    """A number or time as text in a format."""
-    return call("to_varchar", col, format)
-
-
 def translate(srcCol: ColumnOrName, matching: str, replace: str) -> Column:
     """Text with each character of ``matching`` replaced by the one at its place in ``replace``."""
     return call("translate", srcCol, lit(matching), lit(replace))
@@ -356,11 +329,6 @@ def trim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
 def try_to_binary(col: ColumnOrName, format: ColumnOrName | None = None) -> Column:
     """Bytes from text, or null where it does not fit the format."""
     return call("try_to_binary", col, format)
-
-
-def try_to_number(col: ColumnOrName, format: ColumnOrName) -> Column:
-    """A decimal from text, or null where it does not fit the format."""
-    return call("try_to_number", col, format)
 
 
 def ucase(str: ColumnOrName) -> Column:
@@ -401,16 +369,6 @@ def parse_url(url: ColumnOrName, partToExtract: ColumnOrName, key: ColumnOrName 
 def try_parse_url(url: ColumnOrName, partToExtract: ColumnOrName, key: ColumnOrName | None = None) -> Column:
     """A part of a URL, or null where it is malformed."""
     return call("try_parse_url", url, partToExtract, key)
-
-
-def validate_utf8(str: ColumnOrName) -> Column:
-    """The text itself; an error where it is not well-formed UTF-8."""
-    return call("validate_utf8", str)
-
-
-def try_validate_utf8(str: ColumnOrName) -> Column:
-    """The text itself; null where it is not well-formed UTF-8."""
-    return call("try_validate_utf8", str)
 
 
 def like(str: ColumnOrName, pattern: ColumnOrName, escapeChar: Column | None = None) -> Column:
@@ -463,7 +421,6 @@ __all__ = [
     "lower",
     "lpad",
     "ltrim",
-    "make_valid_utf8",
     "mask",
     "octet_length",
     "overlay",
@@ -486,7 +443,6 @@ __all__ = [
     "rlike",
     "rpad",
     "rtrim",
-    "sentences",
     "soundex",
     "split",
     "split_part",
@@ -495,20 +451,14 @@ __all__ = [
     "substring",
     "substring_index",
     "to_binary",
-    "to_char",
-    "to_number",
-    "to_varchar",
     "translate",
     "trim",
     "try_parse_url",
     "try_to_binary",
-    "try_to_number",
     "try_url_decode",
-    "try_validate_utf8",
     "ucase",
     "unbase64",
     "upper",
     "url_decode",
     "url_encode",
-    "validate_utf8",
 ]

@@ -157,19 +157,6 @@ def make_dt_interval(
     return call("make_dt_interval", days, hours, mins, secs)
 
 
-def make_interval(
-    years: ColumnOrName | None = None,
-    months: ColumnOrName | None = None,
-    weeks: ColumnOrName | None = None,
-    days: ColumnOrName | None = None,
-    hours: ColumnOrName | None = None,
-    mins: ColumnOrName | None = None,
-    secs: ColumnOrName | None = None,
-) -> Column:
-    """An interval from its parts."""
-    return call("make_interval", years, months, weeks, days, hours, mins, secs)
-
-
 def make_timestamp(
     years: ColumnOrName | None = None,
     months: ColumnOrName | None = None,
@@ -319,19 +306,6 @@ def trunc(date: ColumnOrName, format: str) -> Column:
     return call("trunc", date, lit(format))
 
 
-def try_make_interval(
-    years: ColumnOrName | None = None,
-    months: ColumnOrName | None = None,
-    weeks: ColumnOrName | None = None,
-    days: ColumnOrName | None = None,
-    hours: ColumnOrName | None = None,
-    mins: ColumnOrName | None = None,
-    secs: ColumnOrName | None = None,
-) -> Column:
-    """An interval from its parts, or null where they do not fit."""
-    return call("try_make_interval", years, months, weeks, days, hours, mins, secs)
-
-
 def try_make_timestamp(
     years: ColumnOrName | None = None,
     months: ColumnOrName | None = None,
@@ -464,7 +438,6 @@ __all__ = [
     "localtimestamp",
     "make_date",
     "make_dt_interval",
-    "make_interval",
     "make_timestamp",
     "make_timestamp_ltz",
     "make_timestamp_ntz",
@@ -489,7 +462,6 @@ __all__ = [
     "to_unix_timestamp",
     "to_utc_timestamp",
     "trunc",
-    "try_make_interval",
     "try_make_timestamp",
     "try_make_timestamp_ltz",
     "try_make_timestamp_ntz",
