@@ -30,6 +30,9 @@ WINDOW_STRUCT = StructType([StructField("start", TimestampType()), StructField("
 TAKEN = "taken"
 """Key of the ``meta`` of a Ref that the user took from a DataFrame, as ``df['a']``."""
 
+TIME_OF = "window_time"
+"""Key of the ``meta`` of a window's time, which carries the window's watermark."""
+
 _SUGGESTIONS = 5
 """How many names an error proposes, as in Spark."""
 
@@ -114,6 +117,8 @@ class Scope:
                 e.set(key, [self._resolved(v) if isinstance(v, exp.Expression) else v for v in value])
         if isinstance(e, exp.Bracket):
             return self._element(e)
+        if function_name(e) == "window_time":
+            return self._window_time(e)
         if isinstance(e, exp.Dot) and isinstance(e.expression, exp.Identifier) and not _over_lambda(e.this):
             return self.field(e.this, e.expression.name)
         return e
@@ -285,6 +290,26 @@ class Scope:
             ):
                 return self.field(e.this, str(index.this))
         return e
+
+    def _window_time(self, e: exp.Expression) -> exp.Expression:
+        window = e.expressions[0] if len(e.expressions) == 1 else exp.Null()
+        kind = self._type_of(window)
+        if not (isinstance(kind, StructType) and [f.name for f in kind.fields] == ["start", "end"]):
+            raise AnalysisException(
+                f'cannot resolve "{pretty(e)}" due to data type mismatch: window_time takes one window column, as '
+                "window(time, '1 minute') makes it",
+                "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE",
+            )
+        return last_instant(window)
+
+
+def last_instant(window: exp.Expression) -> exp.Expression:
+    """``window_time(window)``: a window's end is not part of it, so its time is a microsecond before."""
+    end = exp.Dot(this=window.copy(), expression=exp.to_identifier("end", quoted=True))
+    microsecond = exp.Interval(this=exp.Literal.string("0.000001"), unit=exp.Var(this="SECOND"))
+    made = _shown(exp.Sub(this=end, expression=microsecond), f"window_time({pretty(window)})")
+    made.meta[TIME_OF] = True
+    return made
 
 
 def _identifier(name: str, written: str) -> exp.Expression:

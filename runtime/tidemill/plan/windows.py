@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException
-from tidemill.plan.dialect import call, function_name
+from tidemill.plan.dialect import function_name
 from tidemill.plan.durations import DAY, SECOND, Duration, parse_duration, window_length
 from tidemill.plan.names import pretty
 from tidemill.plan.nodes import Attribute, Node, Ref, Session, TimeWindows
-from tidemill.plan.resolve import Scope
+from tidemill.plan.resolve import TIME_OF, Scope, last_instant
 from tidemill.types import (
     CalendarIntervalType,
     DataType,
@@ -54,8 +54,8 @@ def event_delay(e: exp.Expression, scope: Scope) -> int | None:
     """The watermark delay that a value carries: that of the column itself or of a window's time; else None."""
     if isinstance(e, exp.Paren):
         return event_delay(e.this, scope)
-    if function_name(e) == "window_time" and e.expressions:
-        return event_delay(e.expressions[0], scope)
+    if TIME_OF in e.meta:
+        return event_delay(e.this.this, scope)
     if isinstance(e, Ref):
         return next((a.delay for a in (*scope.visible, *scope.hidden) if a.id == e.attribute_id), None)
     return None
@@ -126,7 +126,7 @@ def _time_of(window: exp.Anonymous, scope: Scope) -> tuple[exp.Expression, DataT
     kind = scope.typed(time).type
     if is_window_struct(kind):
         assert isinstance(kind, StructType)
-        return call("window_time", time), kind.fields[0].dataType
+        return last_instant(time), kind.fields[0].dataType
     if not isinstance(kind, _TIMES):
         raise AnalysisException(
             f'cannot resolve "{pretty(window)}" due to data type mismatch: the first parameter requires the '
