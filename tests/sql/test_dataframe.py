@@ -408,8 +408,9 @@ def test_statistics_and_unpivot(df: DataFrame) -> None:
     assert described.collect()[0] == ("count", "3", "2", "2")
     assert described.collect()[1] == ("mean", "1.6666666666666667", None, "2.25")
     assert df.summary("max").collect() == [("max", "2", "b", "3.0")]
-    long = df.unpivot("s", ["id"], "key", "value")
+    long = df.unpivot("s", ["id", "d"], "key", "value")
     assert long.columns == ["s", "key", "value"]
-    assert long.first() == ("a", "id", 1)
+    assert long.take(2) == [("a", "id", 1.0), ("a", "d", 1.5)]
+    assert df.melt("s", None, "key", "value").count() == 6
     sets = df.groupingSets([["id"], []], "id", "s").count().select("id", "count")
     assertDataFrameEqual(sets, [(1, 1), (2, 2), (None, 3)])

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tidemill.errors import IllegalArgumentException, PySparkValueError
+from tidemill.errors import AnalysisException, IllegalArgumentException, PySparkValueError
+from tidemill.plan import coercion
 from tidemill.sql import functions as F
 from tidemill.sql.column import Column, named_tree
 from tidemill.types import NumericType, StringType, StructField, StructType
@@ -65,7 +66,15 @@ def unpivot(df: DataFrame, ids: Any, values: Any, variable: str, value: str) -> 
         raise PySparkValueError(
             "At least one value column needs to be specified for UNPIVOT.", "UNPIVOT_REQUIRES_VALUE_COLUMNS"
         )
-    pairs = [part for c in columns for part in (F.lit(c._expression.alias_or_name), c)]
+    types = [f.dataType for f in df.select(*columns).schema.fields]
+    common = coercion.common_of(types, df._settings.ansi)
+    if common is None:
+        shown = ", ".join(t.simpleString() for t in types)
+        raise AnalysisException(
+            f"Unpivot value columns must share a least common type, some types do not: {shown}; cast them first",
+            "UNPIVOT_VALUE_DATA_TYPE_MISMATCH",
+        )
+    pairs = [part for c in columns for part in (F.lit(c._expression.alias_or_name), c.cast(common))]
     return df.select(*kept, F.stack(F.lit(len(columns)), *pairs).alias(variable, value))
 
 
