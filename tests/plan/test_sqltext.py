@@ -180,6 +180,23 @@ def test_watermarks_in_sql(source: str, expected: dict[str, int]) -> None:
     assert delays(sql(f"SELECT * FROM {source}", u=stream(U))) == expected
 
 
+@pytest.mark.parametrize(
+    ("items", "condition"),
+    [
+        ("explode()", "WRONG_NUM_ARGS.WITHOUT_SUGGESTION"),
+        ("explode(l, l)", "WRONG_NUM_ARGS.WITHOUT_SUGGESTION"),
+        ("explode(k)", "DATATYPE_MISMATCH.UNEXPECTED_INPUT_TYPE"),
+        ("explode(l) + 1", "UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS"),
+        ("explode(explode(l))", "UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS"),
+        ("explode(l) AS (x, y)", "UDTF_ALIAS_NUMBER_MISMATCH"),
+    ],
+)
+def test_wrong_generators_are_refused(items: str, condition: str) -> None:
+    with pytest.raises(AnalysisException) as raised:
+        sql(f"SELECT {items} FROM t", t=table("k int, l array<int>"))
+    assert raised.value.condition == condition
+
+
 def test_every_generator_is_known() -> None:
     assert {"explode", "posexplode", "inline", "stack"} <= set(GENERATORS)
     t = table("k int, l array<int>, m map<string,int>")

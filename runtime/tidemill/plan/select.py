@@ -313,6 +313,7 @@ def generate(
     for argument in e.expressions:
         _refuse_nested_argument(argument)
     assert isinstance(e, exp.Anonymous)
+    _check_arity(e)
     outputs = generator_outputs(e, scope.types(), scope.settings)
     if names and len(names) != len(outputs):
         raise _alias_count(Item(e, tuple(names)), len(outputs))
@@ -328,6 +329,16 @@ def generate(
         for i, (name, kind) in enumerate(outputs)
     )
     return Generate(base, e, made, outer)
+
+
+def _check_arity(e: exp.Anonymous) -> None:
+    given, name = len(e.expressions), function_name(e)
+    if given != 1 if name != "stack" else given < 2:
+        wanted = "a number of rows and their values" if name == "stack" else "1 argument"
+        raise AnalysisException(
+            f"`{name}` requires {wanted}, but the actual number of arguments is {given}",
+            "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",
+        )
 
 
 def _refuse_nested_argument(e: exp.Expression) -> None:
