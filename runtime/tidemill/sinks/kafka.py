@@ -56,7 +56,8 @@ class KafkaSink(Sink):
         if self.exactly_once:
             made = self._transactions = Transactions(self.config, query, generation, self.patience)
             made.fence(max(tasks, 1))
-            self._marks = made.markers.read(range(max(tasks, 1)))
+            if self.topic is not None:
+                self._marks = made.markers.read(range(max(tasks, 1)), self.topic)
 
     # --- One task --------------------------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ class KafkaSink(Sink):
             self._generation.token,
             _content(parts),
             whole=len(parts) if task == 0 and len(parts) > 1 else 0,
-            topic=min(c.meta["topic"] for c in parts),
+            topic=_marker_topic(parts),
         )
         self._transactions.send(task, batch, marker, lambda client: self._produce(client, parts))
         self._marks[task] = marker
@@ -134,6 +135,10 @@ class KafkaSink(Sink):
         if self._transactions is None:
             return
         units = self._units(batch, _with_rows(committables or ()))
+        if self.topic is None:
+            # Only the batch in doubt tells where its markers would be: rows name their topics.
+            for task, parts in units:
+                self._marks |= self._transactions.markers.read([task], _marker_topic(parts))
         for task, marker in self._marks.items():
             self._check_not_ahead(task, marker, batch, dict(units))
         for task, parts in units:
@@ -183,6 +188,9 @@ class KafkaSink(Sink):
     def close(self) -> None:
         if self._transactions is not None:
             self._transactions.close()
+        if self._plain is not None:
+            kafkaclient.release([self._plain.take()])
+            self._plain = None
 
 
 class _PlainProducer:
@@ -206,6 +214,11 @@ class _PlainProducer:
                 raise SinkError(
                     f"Kafka did not take all records: {said}; mend that, then start the query again"
                 )
+
+    def take(self) -> Any:
+        """The client, for its release."""
+        client, self._client = self._client, None
+        return client
 
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
@@ -249,6 +262,10 @@ def _make_room(client: Any) -> None:
 
 def _with_rows(committables: Sequence[Committable]) -> list[Committable]:
     return sorted((c for c in committables if c.meta["rows"]), key=lambda c: c.task)
+
+
+def _marker_topic(parts: Sequence[Committable]) -> str:
+    return str(min(c.meta["topic"] for c in parts))
 
 
 def _content(parts: Sequence[Committable]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ log.addHandler(logging.NullHandler())
 
 ANSWER_SECONDS = 10.0
 """How long a broker may take to answer at the start; an unreachable one is told of then, and not in the first batch."""
+
+_RELEASE_SECONDS = 3.0
 
 _OURS = {
     "key.serializer": "keys are strings or bytes already",
@@ -30,20 +33,32 @@ def settings(given: Mapping[str, str]) -> dict[str, Any]:
     for name, why in _OURS.items():
         if name in given:
             raise AnalysisException(f"option 'kafka.{name}' cannot be set: {why}; leave it out")
-    return {
-        # The default of 100 ms makes of two transactions back to back 94 ms; the broker is mostly ready after 5.
-        "retry.backoff.ms": 5,
-        "retry.backoff.max.ms": 200,
-        # As Java's clients partition, so that records of one key meet whoever wrote them.
-        "partitioner": "murmur2_random",
-        # We flush: waiting for more rows of a batch that is all there only costs time.
-        "linger.ms": 1,
-        "queue.buffering.max.messages": 1_000_000,
-        "queue.buffering.max.kbytes": 256 * 1024,
-        "enable.idempotence": True,
-        "delivery.report.only.error": True,
-        **given,
-    }
+    return {**_CONNECTION, **_PRODUCER, **given}
+
+
+_CONNECTION: dict[str, Any] = {
+    # The first connection waits for this too: 20 ms to the first transaction, not 60.
+    "reconnect.backoff.ms": 10,
+    "reconnect.backoff.max.ms": 1000,
+    # The default of 100 ms makes of two transactions back to back 94 ms; the broker is mostly ready after 5.
+    "retry.backoff.ms": 5,
+    "retry.backoff.max.ms": 200,
+}
+_PRODUCER: dict[str, Any] = {
+    # As Java's clients partition, so that records of one key meet whoever wrote them.
+    "partitioner": "murmur2_random",
+    # We flush: waiting for more rows of a batch that is all there only costs time.
+    "linger.ms": 1,
+    "queue.buffering.max.messages": 1_000_000,
+    "queue.buffering.max.kbytes": 256 * 1024,
+    "enable.idempotence": True,
+    "delivery.report.only.error": True,
+}
+
+
+def without_producer(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that other clients than producers take."""
+    return {k: v for k, v in config.items() if k not in _PRODUCER}
 
 
 def make(kind: Any, config: Mapping[str, Any]) -> Any:
@@ -57,6 +72,16 @@ def make(kind: Any, config: Mapping[str, Any]) -> Any:
             f"the kafka.* options are not what librdkafka takes: {_text(error)}; its names are those of "
             "https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md"
         ) from error
+
+
+def release(clients: list[Any], wait: bool = True) -> None:
+    """Let go of clients, for which ``clients`` has to hold the last references.
+
+    Destroying one can take for ever when its broker is gone, and so must neither hold us up nor the end of the process.
+    """
+    thread = threading.Thread(target=clients.clear, name="kafka release", daemon=True)
+    thread.start()
+    thread.join(_RELEASE_SECONDS if wait else 0)
 
 
 def check_topic(config: Mapping[str, Any], topic: str | None) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ _DEFAULT_RETENTION_MINUTES = 7 * 24 * 60
 """Kafka's default of ``offsets.retention.minutes``, for brokers that do not tell theirs."""
 
 _ANSWER_SECONDS = 5.0
+_PATIENCE_SECONDS = 60.0
+"""For one answer, and for all of them: a coordinator that moves is back in seconds."""
 
 
 @dataclass(frozen=True)
@@ -53,66 +55,77 @@ def group(query: str, task: int) -> str:
 
 
 class Markers:
-    """Reads the markers of a query."""
+    """Reads the markers of a query.
+
+    By a consumer of each group and not by the admin client, whose ``list_consumer_group_offsets`` takes the process
+    down when a coordinator is loading (a null pointer in librdkafka 2.16, `rd_kafka_handle_OffsetFetch`).
+    """
 
     def __init__(self, config: Mapping[str, Any], query: str) -> None:
-        from confluent_kafka.admin import AdminClient
-
         self.query = query
-        # The admin client has no use for a producer's settings, and says so.
-        plain = {k: v for k, v in config.items() if k not in kafkaclient.settings({})}
-        self._connect = lambda: kafkaclient.make(AdminClient, plain)
-        self._admin = self._connect()
+        self._config = kafkaclient.without_producer(config)
+        self._metadata: dict[int, Any] = {}
 
-    def read(self, tasks: range) -> dict[int, Marker]:
-        """The markers of some tasks; waits for transactions that are being ended."""
+    def read(self, tasks: Iterable[int], topic: str) -> dict[int, Marker]:
+        """The markers of some tasks on a topic; waits for transactions that are being ended."""
+        tasks = list(tasks)
         with ThreadPoolExecutor(min(8, len(tasks) or 1)) as pool:
-            found = zip(tasks, pool.map(self._read, tasks), strict=True)
+            found = zip(tasks, pool.map(lambda task: self._read(task, topic), tasks), strict=True)
             return {task: marker for task, marker in found if marker is not None}
 
-    def _read(self, task: int) -> Marker | None:
-        from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+    def group_metadata(self, task: int) -> Any:
+        """What a transaction needs to know of the group of a task."""
+        if task not in self._metadata:
+            with self._consumer(task) as consumer:
+                self._metadata[task] = consumer.consumer_group_metadata()
+        return self._metadata[task]
 
-        request = ConsumerGroupTopicPartitions(group(self.query, task))
+    def _read(self, task: int, topic: str) -> Marker | None:
+        from confluent_kafka import KafkaException, TopicPartition
+
         last: Exception | None = None
-        end = time.monotonic() + 60
+        end = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < end:
-            answer = self._admin.list_consumer_group_offsets(
-                [request], require_stable=True, request_timeout=_ANSWER_SECONDS
-            )
-            try:
-                partitions = next(iter(answer.values())).result(_ANSWER_SECONDS + 1).topic_partitions
-            except FutureTimeout as error:
-                # It waits for a coordinator that is gone, and would go on waiting (librdkafka's issue 5511).
-                last, self._admin = error, self._connect()
-                continue
-            except KafkaException as error:
-                if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-                    return None
-                last = error
-                time.sleep(0.02)
-                continue
-            errors = [p.error for p in partitions if p.error]
-            if not errors:
-                found = [_parse(p) for p in partitions if p.offset >= 0]
-                return max((m for m in found if m), key=lambda m: m.next, default=None)
-            # UNSTABLE_OFFSET_COMMIT: a transaction is being ended; its result is a matter of milliseconds.
-            last = KafkaException(errors[0])
-            time.sleep(0.02)
+            with self._consumer(task) as consumer:
+                self._metadata[task] = consumer.consumer_group_metadata()
+                try:
+                    (found,) = consumer.committed([TopicPartition(topic, 0)], timeout=_ANSWER_SECONDS)
+                    if found.error:
+                        raise KafkaException(found.error)
+                    return _parse(found) if found.offset >= 0 else None
+                except KafkaException as error:
+                    last = error
+                    time.sleep(0.02)
         raise SinkError(
             f"the markers of query {self.query} (consumer group {group(self.query, task)}) cannot be read: {last}; "
             "see that the brokers are up and that this user may read the group"
         )
 
+    @contextmanager
+    def _consumer(self, task: int) -> Iterator[Any]:
+        from confluent_kafka import Consumer
+
+        own = {
+            "group.id": group(self.query, task),
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+        }
+        consumer = kafkaclient.make(Consumer, {**self._config, **own})
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
     def retention_seconds(self) -> float:
         """How long the brokers keep a marker."""
         from confluent_kafka import KafkaException
-        from confluent_kafka.admin import ConfigResource
+        from confluent_kafka.admin import AdminClient, ConfigResource
 
         try:
-            brokers = self._admin.list_topics(timeout=kafkaclient.ANSWER_SECONDS).brokers
+            admin = kafkaclient.make(AdminClient, self._config)
+            brokers = admin.list_topics(timeout=kafkaclient.ANSWER_SECONDS).brokers
             resource = ConfigResource(ConfigResource.Type.BROKER, str(next(iter(brokers))))
-            answer = self._admin.describe_configs([resource], request_timeout=kafkaclient.ANSWER_SECONDS)
+            answer = admin.describe_configs([resource], request_timeout=kafkaclient.ANSWER_SECONDS)
             minutes = int(next(iter(answer.values())).result()["offsets.retention.minutes"].value)
         except (KafkaException, KeyError, ValueError, TypeError):
             minutes = _DEFAULT_RETENTION_MINUTES

@@ -12,7 +12,7 @@ from typing import Any
 from tidemill.errors import FencedError, SinkError
 from tidemill.sinks import kafkaclient
 from tidemill.sinks.base import Generation
-from tidemill.sinks.markers import Marker, Markers, group
+from tidemill.sinks.markers import Marker, Markers
 
 SLOTS = 2
 """Producers of a task, used in turn: the broker still ends one's transaction while the other's begins. Measured, back
@@ -52,7 +52,6 @@ class Transactions:
         """Seconds after which a transaction that does not get through stops the query."""
         self.markers = Markers(config, query)
         self._producers: dict[tuple[int, int], _Producer] = {}
-        self._groups: dict[int, Any] = {}
         self._lock = threading.Lock()
 
     def fence(self, tasks: int) -> None:
@@ -68,7 +67,7 @@ class Transactions:
         while True:
             producer = self._producer(task, slot)
             try:
-                producer.write(marker, self._group_of(task), produce)
+                producer.write(marker, self.markers.group_metadata(task), produce)
                 return
             except Exception as error:
                 self._judge(error, producer, task, slot, end)
@@ -99,11 +98,11 @@ class Transactions:
 
     def _is_written(self, task: int, slot: int, marker: Marker) -> bool:
         """After a time-out nobody knows; a new producer ends the old transaction, and then its marker tells."""
-        found = self.markers.read(range(task, task + 1)).get(task)
+        found = self.markers.read([task], marker.topic).get(task)
         if found is not None and found.is_newer_than(self.generation):
             raise self._fenced()
         self._producer(task, slot)
-        found = self.markers.read(range(task, task + 1)).get(task)
+        found = self.markers.read([task], marker.topic).get(task)
         return found is not None and found.next >= marker.next
 
     def _producer(self, task: int, slot: int) -> _Producer:
@@ -115,23 +114,12 @@ class Transactions:
                 self._producers[task, slot] = found
         return found
 
-    def _group_of(self, task: int) -> Any:
-        if task not in self._groups:
-            import confluent_kafka
-
-            own = {k: v for k, v in self.config.items() if k not in kafkaclient.settings({})}
-            consumer = kafkaclient.make(
-                confluent_kafka.Consumer, {**own, "group.id": group(self.query, task)}
-            )
-            try:
-                self._groups[task] = consumer.consumer_group_metadata()
-            finally:
-                consumer.close()
-        return self._groups[task]
-
     def _forget(self, task: int, slot: int) -> None:
         with self._lock:
-            self._producers.pop((task, slot), None)
+            gone = self._producers.pop((task, slot), None)
+        if gone is not None:
+            clients, gone.client = [gone.client], None
+            kafkaclient.release(clients, wait=False)
 
     def _fenced(self) -> FencedError:
         return FencedError(
@@ -141,7 +129,9 @@ class Transactions:
 
     def close(self) -> None:
         with self._lock:
-            self._producers.clear()
+            clients = [p.client for p in self._producers.values()]
+            self._producers.clear()  # and with them all other references
+        kafkaclient.release(clients)
 
 
 class _Producer:
