@@ -20,7 +20,7 @@ from tidemill.kernel.moments import parse_moment, zone
 from tidemill.kernel.records import TextRules
 from tidemill.types import StructType, parse_ddl
 
-NESTED = "i INT, b BIGINT, d DOUBLE, f BOOLEAN, s STRING, t TIMESTAMP, n DECIMAL(10,2), "
+NESTED = "i INT, b BIGINT, d DOUBLE, f BOOLEAN, s STRING, t TIMESTAMP, n DECIMAL(10,2), z DECIMAL(20,3), "
 NESTED += "a ARRAY<INT>, m MAP<STRING,BIGINT>, r STRUCT<x: INT, y: ARRAY<STRING>>"
 
 

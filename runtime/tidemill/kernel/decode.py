@@ -26,7 +26,7 @@ from tidemill.errors import SourceError, did_you_mean
 from tidemill.kernel import fields, tokens
 from tidemill.kernel.moments import strptime_format, zone
 from tidemill.kernel.records import TextRules, json_record
-from tidemill.types import StringType, StructType, to_arrow, to_arrow_schema
+from tidemill.types import DecimalType, StringType, StructType, to_arrow, to_arrow_schema
 
 FORMATS = ("json", "csv", "avro", "text")
 
@@ -183,35 +183,68 @@ class JsonDecoder(Decoder):
 
     def __init__(self, schema: StructType, rules: TextRules) -> None:
         super().__init__(schema, rules)
-        self._exact = tokens.is_exact(schema) and len(schema) > 0
-        self._shape = tokens._shape(schema)
+        # Decimals too long for a token that went through a double are taken over as decimals by DuckDB itself.
+        long = [
+            f
+            for f in schema.fields
+            if isinstance(f.dataType, DecimalType) and not tokens.is_exact(f.dataType)
+        ]
+        self._long = StructType(long)
+        self._short = StructType(f for f in schema.fields if f not in long)
+        self._exact = tokens.is_exact(self._short) and len(schema) > 0
+        self._shape = tokens.shape(schema, {f.name: _decimal_name(f.dataType) for f in long})
+        self._long_shape = tokens.shape(self._long)
 
     def fast(self, texts: pa.Array) -> tuple[pa.Table, np.ndarray | None]:
+        nothing = self._nulls(len(texts)), np.asarray(pc.is_valid(texts))
         if not self._exact:
-            return self._nulls(len(texts)), np.asarray(pc.is_valid(texts))
+            return nothing
         opened = _open(texts, f"json_transform(t, '{self._shape}')")
         if opened is None:
-            opened = _open(texts, f"json_transform(CASE WHEN json_valid(t) THEN t END, '{self._shape}')")
+            texts = pc.if_else(_open(texts, "json_valid(t)"), texts, pa.scalar(None, texts.type))
+            opened = _open(texts, f"json_transform(t, '{self._shape}')")
         if opened is None:  # what only DuckDB's JSON refuses, such as lone surrogates
-            return self._nulls(len(texts)), np.asarray(pc.is_valid(texts))
-        children = [c.cast(pa.string()) for c in opened.flatten()]
-        table, marks = convert(children, self.schema, self.rules)
-        return table, _either(marks, self._shapeless(texts, children))
+            return nothing
+        children = dict(zip(self.schema.names, opened.flatten(), strict=True))
+        plain = [children[n].cast(pa.string()) for n in self._short.names]
+        table, marks = convert(plain, self._short, self.rules)
+        if self._long.fields:
+            long, more = self._long_values(texts, children)
+            columns = {**dict(zip(self._short.names, table.columns, strict=True)), **long}
+            table = pa.table([columns[n] for n in self.schema.names], schema=self.arrow)
+            marks = _either(marks, more)
+        hollow = functools.reduce(pc.and_, [pc.is_null(c) for c in children.values()], nothing[1])
+        return table, _either(marks, np.asarray(hollow) if pc.any(hollow).as_py() else None)
+
+    def _long_values(
+        self, texts: pa.Array, children: dict[str, pa.Array]
+    ) -> tuple[dict[str, pa.Array], np.ndarray | None]:
+        """The long decimals, and marks where a token is there that is no number."""
+        opened = _open(texts, f"json_transform(t, '{self._long_shape}')")
+        assert opened is not None
+        values, marks = {}, None
+        for f, token in zip(self._long.fields, opened.flatten(), strict=True):
+            values[f.name] = children[f.name].cast(to_arrow(f.dataType))
+            strange = pc.or_(
+                pc.is_null(values[f.name]), pc.invert(pc.match_substring_regex(token, "^[-0-9]"))
+            )
+            strange = pc.and_(pc.is_valid(token), pc.fill_null(strange, True))
+            if pc.any(strange).as_py():
+                marks = _either(marks, np.asarray(strange))
+        return values, marks
 
     def _nulls(self, rows: int) -> pa.Table:
         return pa.table([pa.nulls(rows, t) for t in self.arrow.types], schema=self.arrow)
-
-    def _shapeless(self, texts: pa.Array, children: list[pa.Array]) -> np.ndarray | None:
-        """Marks of records without any value: malformed ones, arrays, and objects of which no field is known."""
-        empty = functools.reduce(pc.and_, [pc.is_null(c) for c in children])
-        empty = pc.and_(empty, pc.is_valid(texts))
-        return np.asarray(empty) if pc.any(empty).as_py() else None
 
     def record(self, raw: bytes) -> tuple[dict[str, Any], str | None]:
         text, reason = text_of(raw)
         if text is None:
             return dict.fromkeys(self.schema.names), reason
         return json_record(text, self.schema, self.rules)
+
+
+def _decimal_name(kind: Any) -> str:
+    return f"DECIMAL({kind.precision},{kind.scale})"
 
 
 def _open(texts: pa.Array, sql: str) -> pa.StructArray | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,7 +250,7 @@ def _formatted(tokens: pa.Array, format: str, to: pa.DataType, time_zone: str | 
 
 def _nested(tokens: pa.Array, kind: DataType, rules: TextRules) -> Typed:
     """One level is opened at a time, so that a value of the wrong shape is seen and not silently null."""
-    opened = over(tokens, f"json_transform(t, '{_shape(kind)}')")
+    opened = over(tokens, f"json_transform(t, '{shape(kind)}')")
     lost = pc.and_(pc.is_valid(tokens), pc.is_null(opened)).to_numpy(zero_copy_only=False)
     if isinstance(kind, StructType):
         return _struct(opened, kind, rules, lost)
@@ -284,10 +284,12 @@ def _struct(opened: pa.Array, kind: StructType, rules: TextRules, lost: np.ndarr
     return Typed(pa.StructArray.from_arrays(columns, fields=fields, mask=pc.is_null(opened)), lost)
 
 
-def _shape(kind: DataType) -> str:
+def shape(kind: DataType, instead: Mapping[str, str] | None = None) -> str:
+    """One level of a type as ``json_transform`` takes it; ``instead`` gives other types to some fields."""
     if isinstance(kind, StructType):
-        parts = ",".join(f'"{_quoted(f.name)}":"{token_type(f.dataType)}"' for f in kind.fields)
-        return "{" + parts + "}"
+        others = instead or {}
+        parts = [f'"{_quoted(f.name)}":"{others.get(f.name) or token_type(f.dataType)}"' for f in kind.fields]
+        return "{" + ",".join(parts) + "}"
     if isinstance(kind, MapType):
         return f'"MAP(VARCHAR, {token_type(kind.valueType)})"'
     assert isinstance(kind, ArrayType)
