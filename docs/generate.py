@@ -1,0 +1,81 @@
+"""Writes the pages of docs/ that are made from the code: ``python docs/generate.py [--check]``.
+
+crash-matrix.md from the list that the tests run, metrics.md from the metrics' table, api-coverage.md from the registry
+of functions and PySpark's own list.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))
+
+from tests.crash import matrix  # noqa: E402
+from tidemill.metrics import METRICS  # noqa: E402
+from tidemill.plan.functions import known_functions  # noqa: E402
+
+SNAPSHOT = DOCS.parent / "tests" / "golden" / "data" / "pyspark_functions.json"
+
+
+def metrics() -> str:
+    lines = [
+        "# Metrics",
+        "",
+        "`tidemill run --metrics-port 9100 job.yaml` serves these at `/metrics`. Generated from `tidemill.metrics`.",
+        "`query` is the query's name, `source` its number in the query, `operator` the stateful operator's id.",
+        "",
+        "| name | kind | labels | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.help} |" for m in METRICS]
+    return "\n".join(lines) + "\n"
+
+
+def coverage() -> str:
+    """Every function of PySpark: mapped, with what computes it, or refused."""
+    known = known_functions()
+    theirs = sorted(json.loads(SNAPSHOT.read_text())["parameters"])
+    mapped = [n for n in theirs if n.lower() in known]
+    refused = [n for n in theirs if n.lower() not in known]
+    lines = [
+        "# Functions",
+        "",
+        f"Generated from the registry. Of the {len(theirs)} functions of `pyspark.sql.functions` in PySpark 4.3,",
+        f"{len(mapped)} are mapped; SQL text knows {len(known)} names. Each mapped one has golden answers taken from",
+        "PySpark (`tests/golden/data`). A function that is not here is refused by name, with the nearest that is.",
+        "",
+        "Kinds: `native` is DuckDB's, vectorised; `kernel` a Python function over Arrow columns; `special` rendered from",
+        "its arguments' types.",
+        "",
+        "| function | kind |",
+        "|---|---|",
+        *(f"| `{n}` | {known[n.lower()]} |" for n in mapped),
+        "",
+        "## Refused",
+        "",
+        ", ".join(f"`{n}`" for n in refused) + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"crash-matrix.md": matrix.markdown, "metrics.md": metrics, "api-coverage.md": coverage}
+
+
+def main() -> int:
+    stale = []
+    for name, make in PAGES.items():
+        page, text = DOCS / name, make()
+        if "--check" not in sys.argv:
+            page.write_text(text)
+        elif not page.exists() or page.read_text() != text:
+            stale.append(name)
+    if stale:
+        print(f"stale: {', '.join(stale)}; run `make generate`")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
