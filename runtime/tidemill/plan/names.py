@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
+from tidemill.plan.compiler import UdfCall
 from tidemill.plan.nodes import Ref
 
 _BINARY: dict[type[exp.Expression], str] = {
@@ -269,7 +270,7 @@ def _tuple(e: exp.Expression) -> str:
 
 
 def _udf(e: exp.Expression) -> str:
-    return f"{e.this if isinstance(e.this, str) else e.name}({_list(e.expressions)})"
+    return f"{e.this}({_list(e.expressions)})"
 
 
 _SHAPES: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
@@ -314,9 +315,5 @@ _SHAPES: dict[type[exp.Expression], Callable[[exp.Expression], str]] = {
     exp.Lambda: _lambda,
     exp.Tuple: _tuple,
     exp.Star: lambda e: "*",
+    UdfCall: _udf,
 }
-
-
-def register_shape(kind: type[exp.Expression], shown: Callable[[exp.Expression], str]) -> None:
-    """How expressions of ``kind`` are shown, for kinds that other modules define."""
-    _SHAPES[kind] = shown

@@ -263,8 +263,6 @@ class _Reader:
         alias = e.args.get("alias")
         names = [c.name for c in alias.args.get("columns") or []] if alias is not None else []
         table = alias.name if alias is not None else ""
-        if alias is not None and not alias.args.get("this") and len(names) == 1 and not table:
-            pass  # LATERAL VIEW explode(l) AS x: the column alone is named
         return generate(node, call, names, scope, outer=bool(e.args.get("outer")), qualifier=table)
 
     def values(self, e: exp.Values) -> Node:
