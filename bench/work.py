@@ -1,4 +1,4 @@
-"""The work that the benchmarks measure: JSON records through parse, filter, a join with a table, and counts per 10 s."""
+"""The work that the benchmarks measure: JSON records parsed, filtered, joined with a table, counted per 10 s."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def screen(board: Board, totals: Totals, played: int) -> Group:
     line = Text.assemble(
         (f"{played:,}", "bold"), " flights played · ", (f"{totals.rows:,}", "bold"), " read in ",
         (f"{totals.batches}", "bold"), " batches · median batch ", (f"{totals.median} ms", "bold"), " · watermark ",
-        (totals.watermark[:16].replace("T", " "), "bold"), " · ", (f"{totals.late}", "bold red"), " flights came too late",
+        (totals.watermark[:16].replace("T", " "), "bold"), " · ", (f"{totals.late}", "bold red"), " came too late",
     )  # fmt: skip
     return Group(Columns([table(board.rows), chart(board.rows)]), line)
 
@@ -179,7 +179,8 @@ def show(
 ) -> Totals:
     totals = Totals()
     if plain:
-        for totals in follow(job, board, played, done):
+        for current in follow(job, board, played, done):
+            totals = current
             for r in sorted(board.update(), key=lambda r: (r["hour"], r["origin"])):
                 console.print(
                     f"{r['hour'][:16]} {r['origin']} {r['flights']:3d} flights, mean delay {r['mean_delay']:6.1f} min, "
@@ -203,11 +204,15 @@ def farewell(console: Console, directory: Path, board: Board, totals: Totals, se
         soft_wrap=True,
     )
     console.print("\nTry next:", highlight=False)
+    tidemill = Path(sys.executable).with_name("tidemill")
     for what in (
-        f"  {Path(sys.executable).with_name('tidemill')} run {directory}/job.yaml    the same job by hand: it goes on where this stopped; Ctrl-C ends it",
-        "  examples/flights/job.py                                   the same as a PySpark program",
-        "  examples/                                                 Kafka to Kafka exactly once, a web log, a word count",
-    ):  # fmt: skip
+        f"  {tidemill} run {directory}/job.yaml",
+        "      the same job by hand: it goes on where this stopped; Ctrl-C ends it",
+        "  examples/flights/job.py",
+        "      the same as a PySpark program",
+        "  examples/README.md",
+        "      your own Kafka: Kafka to Kafka exactly once, a web log, a word count",
+    ):
         console.print(what, highlight=False, soft_wrap=True)
 
 

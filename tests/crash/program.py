@@ -43,7 +43,11 @@ def run(config: dict[str, Any]) -> None:
 def dice(spark: SparkSession, path: Path) -> DataFrame:
     """The plan: nothing in it would come out the same a second time but the counts."""
     throw = F.udf(lambda: random.random(), "double").asNondeterministic()
-    rows = spark.readStream.schema("k STRING, t TIMESTAMP, v DOUBLE").option("maxFilesPerTrigger", 1).json(str(path))
+    rows = (
+        spark.readStream.schema("k STRING, t TIMESTAMP, v DOUBLE")
+        .option("maxFilesPerTrigger", 1)
+        .json(str(path))
+    )
     return (
         rows.withWatermark("t", "10 seconds")
         .groupBy(F.window("t", "10 seconds").alias("w"), "k")
@@ -53,7 +57,15 @@ def dice(spark: SparkSession, path: Path) -> DataFrame:
             F.first("v").alias("one"),
             F.collect_list("v").alias("all"),
         )
-        .select(F.col("w.start").cast("long").alias("start"), "k", "n", "total", "one", "all", throw().alias("dice"))
+        .select(
+            F.col("w.start").cast("long").alias("start"),
+            "k",
+            "n",
+            "total",
+            "one",
+            "all",
+            throw().alias("dice"),
+        )
     )
 
 

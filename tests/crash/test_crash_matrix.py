@@ -53,7 +53,12 @@ def write_input(directory: Path) -> list[Row]:
     """Rows in the order of their times, two windows a file; values whose sum depends on the order of adding."""
     directory.mkdir()
     rows = [
-        {"k": "abc"[i % 3], "t": f"2024-01-01T00:{i // 60:02d}:{i % 60:02d}Z", "v": 0.1 * (i % 7) + 1e10 * (i % 2), "at": i}
+        {
+            "k": "abc"[i % 3],
+            "t": f"2024-01-01T00:{i // 60:02d}:{i % 60:02d}Z",
+            "v": 0.1 * (i % 7) + 1e10 * (i % 2),
+            "at": i,
+        }
         for i in range(FILES_IN * ROWS // 2)
     ]
     size = len(rows) // FILES_IN
@@ -132,12 +137,16 @@ def read_sqlite(case: Case) -> list[Row]:
     with sqlite3.connect(path) as database:
         if not database.execute("SELECT name FROM sqlite_master WHERE name = 'changed'").fetchall():
             return []
-        assert database.execute("SELECT id FROM changed").fetchall() == [], "a batch came again with other rows"
+        assert database.execute("SELECT id FROM changed").fetchall() == [], (
+            "a batch came again with other rows"
+        )
         batches = database.execute("SELECT rows FROM batches").fetchall()
     return [json.loads(row) for (rows,) in batches for row in json.loads(rows)]
 
 
-def make_case(target: Target, directory: Path, zygote: Zygote, request: pytest.FixtureRequest) -> tuple[Case, list[Row]]:
+def make_case(
+    target: Target, directory: Path, zygote: Zygote, request: pytest.FixtureRequest
+) -> tuple[Case, list[Row]]:
     rows = write_input(directory / "in")
     if target.sink != "kafka":
         return Case(target, directory, zygote, read_files if target.sink == "files" else read_sqlite), rows
@@ -165,9 +174,16 @@ def test_killed_once(
     case.check(rows)
 
 
-@pytest.mark.parametrize(("target", "first", "second"), [marked(t, *pair) for t in EVERY_PAIR for pair in PAIRS])
+@pytest.mark.parametrize(
+    ("target", "first", "second"), [marked(t, *pair) for t in EVERY_PAIR for pair in PAIRS]
+)
 def test_killed_again_while_recovering(
-    target: Target, first: Point, second: Point, zygote: Zygote, tmp_path: Path, request: pytest.FixtureRequest
+    target: Target,
+    first: Point,
+    second: Point,
+    zygote: Zygote,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     case, rows = make_case(target, tmp_path, zygote, request)
     assert case.live(0, first) == KILLED
@@ -176,7 +192,9 @@ def test_killed_again_while_recovering(
     case.check(rows)
 
 
-def test_a_life_without_a_kill_answers_the_same(zygote: Zygote, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_life_without_a_kill_answers_the_same(
+    zygote: Zygote, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     case, rows = make_case(FILES, tmp_path, zygote, request)
     assert case.live(0, None) == 0
     case.check(rows)

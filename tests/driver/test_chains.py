@@ -16,7 +16,9 @@ def blob(shard: int, version: int, kind: str = "delta") -> BlobName:
     return BlobName("q", "op0.groups", shard, version, 1, 1, kind)
 
 
-def entry(batch: int, shards: list[int], snapshots: list[BlobName] | None = None, **more: object) -> PreparedEntry:
+def entry(
+    batch: int, shards: list[int], snapshots: list[BlobName] | None = None, **more: object
+) -> PreparedEntry:
     paths = tuple(b.path() for b in snapshots or [])
     return PreparedEntry(batch, 1, 1, (), {"op0.groups": shards} if shards else {}, paths, **more)  # type: ignore[arg-type]
 
@@ -39,7 +41,10 @@ def test_a_snapshot_replaces_what_is_before_it_and_not_what_is_after() -> None:
     assert book.take_garbage(below=99) == []
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 3), unique=True), st.sets(st.integers(0, 3))), max_size=12), st.data())
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 3), unique=True), st.sets(st.integers(0, 3))), max_size=12),
+    st.data(),
+)
 def test_an_entry_with_the_chains_whole_stands_for_all_before_it(
     batches: list[tuple[list[int], set[int]]], data: st.DataObject
 ) -> None:

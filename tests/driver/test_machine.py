@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,7 +58,9 @@ def prepared(plan: PlanEntry, high: int | None = None) -> PreparedEntry:
     return PreparedEntry(plan.batch, 1, 1, (), {}, (), seen)
 
 
-def run_batch(machine: Machine, plan: PlanEntry, high: int | None = None, now: float = 0.0) -> list[Instruction]:
+def run_batch(
+    machine: Machine, plan: PlanEntry, high: int | None = None, now: float = 0.0
+) -> list[Instruction]:
     """From the written plan to what follows the commit."""
     (run,) = machine.handle(PlanWritten())
     assert isinstance(run, RunStages)
@@ -169,7 +173,9 @@ PLAN = PlanEntry(7, 100 * SECOND, (3,), (5,), late=1 * SECOND, evict=2 * SECOND)
 def test_recovery_runs_a_planned_batch_again_with_its_own_offsets_and_watermarks() -> None:
     machine = Machine(rules())
     marks = Watermarks.start([0], "min", 2 * SECOND)
-    assert machine.handle(fresh(next_batch=7, ends=(3,), watermarks=marks, open_plan=PLAN)) == [RunStages(PLAN, 1)]
+    assert machine.handle(fresh(next_batch=7, ends=(3,), watermarks=marks, open_plan=PLAN)) == [
+        RunStages(PLAN, 1)
+    ]
     assert machine.phase is Phase.PLANNED
 
 
@@ -241,13 +247,15 @@ def lives(draw: st.DrawFn) -> list[Instruction]:
 
 
 @given(lives())
-def test_whatever_happens_batches_are_contiguous_and_each_step_follows_the_one_before(done: list[Instruction]) -> None:
+def test_whatever_happens_batches_are_contiguous_and_each_step_follows_the_one_before(
+    done: list[Instruction],
+) -> None:
     durable = [i for i in done if isinstance(i, WritePlan | WritePrepared | CommitSinks | WriteCommit)]
     order = {WritePlan: 0, WritePrepared: 1, CommitSinks: 2, WriteCommit: 3}
     steps = [(_batch(i), order[type(i)]) for i in durable]
     assert steps == [(n // 4, n % 4) for n in range(len(steps))]
     plans = [i.plan for i in durable if isinstance(i, WritePlan)]
-    for before, after in zip(plans, plans[1:], strict=False):
+    for before, after in pairwise(plans):
         assert after.starts == before.ends
         assert after.late == before.evict
         assert (after.evict or 0) >= (before.evict or 0)

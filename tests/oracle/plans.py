@@ -55,7 +55,9 @@ def computed(frame: DataFrame) -> DataFrame:
 
 def joined(frame: DataFrame) -> DataFrame:
     names = frame.sparkSession.createDataFrame([("a", 10), ("b", 20), ("b", 21)], "k STRING, w INT")
-    return frame.join(names, "k", "left").select("k", "t", (F.col("v") + F.coalesce("w", F.lit(0))).alias("v"))
+    return frame.join(names, "k", "left").select(
+        "k", "t", (F.col("v") + F.coalesce("w", F.lit(0))).alias("v")
+    )
 
 
 def doubled(frame: DataFrame) -> DataFrame:
@@ -69,7 +71,7 @@ HEADS = {"": same, "filter ": filtered, "compute ": computed, "join static ": jo
 
 AGGREGATES = (
     F.count("*").alias("n"), F.sum("v").alias("s"), F.min("v").alias("lo"), F.max("v").alias("hi"),
-    F.avg("v").alias("mean"), F.count("v").alias("m"),
+    F.avg("v").alias("mean"), F.stddev("v").alias("dev"), F.count("v").alias("m"),
 )  # fmt: skip
 
 
@@ -79,8 +81,14 @@ def grouped(frame: DataFrame) -> DataFrame:
 
 def windowed(*sizes: str) -> Build:
     def build(frame: DataFrame) -> DataFrame:
-        by = frame.withWatermark("t", "20 seconds").groupBy(F.window("t", *sizes).alias("w"), "k").agg(*AGGREGATES)
-        return by.select(seconds(F.col("w.start")).alias("a"), seconds(F.col("w.end")).alias("b"), *by.columns[1:])
+        by = (
+            frame.withWatermark("t", "20 seconds")
+            .groupBy(F.window("t", *sizes).alias("w"), "k")
+            .agg(*AGGREGATES)
+        )
+        return by.select(
+            seconds(F.col("w.start")).alias("a"), seconds(F.col("w.end")).alias("b"), *by.columns[1:]
+        )
 
     return build
 
@@ -88,7 +96,9 @@ def windowed(*sizes: str) -> Build:
 def sessions(frame: DataFrame) -> DataFrame:
     window = F.session_window("t", "5 seconds").alias("w")
     by = frame.withWatermark("t", "20 seconds").groupBy(window, "k").agg(*AGGREGATES)
-    return by.select(seconds(F.col("w.start")).alias("a"), seconds(F.col("w.end")).alias("b"), *by.columns[1:])
+    return by.select(
+        seconds(F.col("w.start")).alias("a"), seconds(F.col("w.end")).alias("b"), *by.columns[1:]
+    )
 
 
 def deduplicated(frame: DataFrame) -> DataFrame:
@@ -107,12 +117,17 @@ def chained(frame: DataFrame) -> DataFrame:
     return second.select(seconds(F.col("x.start")).alias("a"), seconds(F.col("x.end")).alias("b"), "n")
 
 
+def side(frame: DataFrame, name: str) -> DataFrame:
+    timed = frame.withWatermark("t", "20 seconds")
+    window = F.window("t", "10 seconds").alias(f"{name}w")
+    return timed.select(F.col("k").alias(f"{name}k"), window, F.col("v").alias(f"{name}v"))
+
+
 def pairs(how: str) -> Build:
     def build(left: DataFrame, right: DataFrame) -> DataFrame:
-        window = F.window("t", "10 seconds")
-        a = left.withWatermark("t", "20 seconds").select(F.col("k").alias("lk"), window.alias("lw"), F.col("v").alias("lv"))
-        b = right.withWatermark("t", "20 seconds").select(F.col("k").alias("rk"), window.alias("rw"), F.col("v").alias("rv"))
-        made = a.join(b, (F.col("lk") == F.col("rk")) & (F.col("lw") == F.col("rw")) & (F.col("lv") <= F.col("rv") + 3), how)
+        a, b = side(left, "l"), side(right, "r")
+        near = F.col("lv") <= F.col("rv") + 3
+        made = a.join(b, (F.col("lk") == F.col("rk")) & (F.col("lw") == F.col("rw")) & near, how)
         if how == "left_semi":
             return made.select(seconds(F.col("lw.end")).alias("e"), "lk", "lv")
         return made.select(seconds(F.coalesce("lw.end", "rw.end")).alias("e"), "lk", "lv", "rk", "rv")

@@ -36,7 +36,7 @@ def histories(draw: st.DrawFn, inputs: int) -> list[list[Rows]]:
 def row(now: int) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.tuples(
         st.sampled_from(["a", "b", "c", None]),
-        st.integers(now - DISORDER, now).map(lambda s: datetime.fromtimestamp(BASE + s)),  # noqa: DTZ006
+        st.integers(now - DISORDER, now).map(lambda s: datetime.fromtimestamp(BASE + s)),
         st.one_of(st.none(), st.integers(0, 9)),
     )
 
@@ -85,10 +85,14 @@ def spark() -> Iterator[SparkSession]:
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=plans(), data=st.data())
-def test_the_output_is_that_of_a_batch_over_a_prefix(spark: SparkSession, plan: Plan, data: st.DataObject) -> None:
+def test_the_output_is_that_of_a_batch_over_a_prefix(
+    spark: SparkSession, plan: Plan, data: st.DataObject
+) -> None:
     mode = data.draw(st.sampled_from(plan.modes), label="mode")
     history = data.draw(histories(plan.inputs), label="history")
-    restarts = data.draw(st.lists(st.booleans(), min_size=len(history), max_size=len(history)), label="restarts")
+    restarts = data.draw(
+        st.lists(st.booleans(), min_size=len(history), max_size=len(history)), label="restarts"
+    )
     with tempfile.TemporaryDirectory() as checkpoint:
         stream = Stream(spark, plan, mode, checkpoint)
         stream.start()

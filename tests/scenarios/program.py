@@ -48,7 +48,9 @@ def column(e: Any) -> Column:
         case "window":
             return F.window(column(args[0]), *args[1:])
         case "session_window":
-            return F.session_window(column(args[0]), column(args[1]) if isinstance(args[1], list) else args[1])
+            return F.session_window(
+                column(args[0]), column(args[1]) if isinstance(args[1], list) else args[1]
+            )
         case "when":
             return _case(args)
     return getattr(F, op)(*map(column, args))
@@ -66,7 +68,9 @@ def named(items: Sequence[Sequence[Any]]) -> list[Column]:
     return [column(e).alias(name) for name, e in items]
 
 
-def build(spark: SparkSession, ops: Sequence[Mapping[str, Any]], streams: Mapping[str, MemoryStream]) -> DataFrame:
+def build(
+    spark: SparkSession, ops: Sequence[Mapping[str, Any]], streams: Mapping[str, MemoryStream]
+) -> DataFrame:
     """The DataFrame of a scenario's list of operations."""
     frame: DataFrame | None = None
     for op in ops:
@@ -102,7 +106,9 @@ def _apply(
             return frame.dropDuplicates(op["cols"]) if op.get("cols") else frame.dropDuplicates()
         case "dedup_within_watermark":
             cols = op.get("cols")
-            return frame.dropDuplicatesWithinWatermark(cols) if cols else frame.dropDuplicatesWithinWatermark()
+            return (
+                frame.dropDuplicatesWithinWatermark(cols) if cols else frame.dropDuplicatesWithinWatermark()
+            )
         case "order_by":
             key = F.col(op["col"])
             return frame.orderBy(key.desc() if op.get("desc") else key)

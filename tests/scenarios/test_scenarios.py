@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.scenarios.program import build
 
+from tests.scenarios.program import build
 from tidemill.sql import DataFrame, Row, SparkSession
 from tidemill.testing import MemoryStream, add_together
 
@@ -43,7 +43,7 @@ class Runner:
         if expected is None:
             self.steps()
             return
-        with pytest.raises(Exception) as caught:  # noqa: PT011
+        with pytest.raises(Exception) as caught:
             self.steps()
         check_error(caught.value, expected)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sqlglot import exp
 from sqlglot.dialects.spark import Spark
@@ -29,7 +29,7 @@ _ids = itertools.count(1)
 class Ref(exp.Expression):
     """A resolved column: ``this`` is the name it was written by, ``id`` the attribute it means."""
 
-    arg_types = {"this": True, "id": True}
+    arg_types: ClassVar[dict[str, bool]] = {"this": True, "id": True}
 
     @property
     def attribute_id(self) -> int:
@@ -50,7 +50,7 @@ class Attribute:
     qualifier: tuple[str, ...] = ()
     """Aliases by which it can be addressed, as ``a`` in ``a.x``."""
     delay: int | None = None
-    """Event-time column: its watermark delay in microseconds; None: no event time. A window struct of one has it too."""
+    """Event time: its watermark delay in microseconds, also of a window struct made of it; None: no event time."""
     id: int = field(default_factory=lambda: next(_ids))
     twin: int | None = field(default=None, compare=False)
     """In the right side of a self-join: the left side's column that it was one with before the join."""
@@ -229,7 +229,7 @@ class TimeWindows(Unary):
 
 @dataclass(frozen=True)
 class EventTime(Unary):
-    """``withWatermark``: the attribute ``column`` (an id of the child's output) is event time, late by ``delay`` at most."""
+    """``withWatermark``: the child's attribute of id ``column`` is event time, late by ``delay`` at most."""
 
     column: int
     delay: int

@@ -226,7 +226,8 @@ def islands_sql(rows: str, keys: Sequence[str]) -> str:
     same = ", ".join([*keys, "s_island"])
     return (
         f"SELECT *, min(s_start) OVER (PARTITION BY {same}) AS s_first, "
-        f"max(s_end) OVER (PARTITION BY {same}) AS s_last FROM (SELECT *, sum(s_new) OVER ({by}ORDER BY s_start, s_end ROWS UNBOUNDED PRECEDING) AS s_island "
+        f"max(s_end) OVER (PARTITION BY {same}) AS s_last FROM (SELECT *, "
+        f"sum(s_new) OVER ({by}ORDER BY s_start, s_end ROWS UNBOUNDED PRECEDING) AS s_island "
         f"FROM (SELECT *, CASE WHEN s_start <= max(s_end) OVER ({by}ORDER BY s_start, s_end "
         f"ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS s_new FROM ({rows})))"
     )
