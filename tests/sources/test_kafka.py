@@ -380,6 +380,17 @@ def test_the_fast_reader_gives_what_the_plain_one_gives(
     )
 
 
+def test_ranges_of_one_partition_are_read_at_once(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    kafka.produce(topic, [str(i) for i in range(1000)])
+    with opened(kafka, topic, minPartitions=4) as source, ThreadPoolExecutor(4) as threads:
+        parts = source.partitions({topic: {"0": 0}}, {topic: {"0": 1000}})
+        for _ in range(3):
+            read = [r.table["offset"].to_pylist() for r in threads.map(source.read, parts)]
+            assert read == [list(range(i, i + 250)) for i in (0, 250, 500, 750)]
+        assert {type(r) for r in source._readers._idle.values()} == {BatchReader}
+
+
 def test_another_layout_of_librdkafka_falls_back_to_the_plain_reader(
     kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -247,7 +247,7 @@ def client_config(given: Mapping[str, str]) -> dict[str, Any]:
     for option, value in given.items():
         if not option.lower().startswith("kafka."):
             continue
-        name = option[len("kafka.") :]
+        name = option[len("kafka.") :].lower()
         if name in _OURS:
             raise SourceError(f"option {option!r} cannot be set: {_OURS[name]}")
         if name in _EQUIVALENTS:

@@ -199,9 +199,15 @@ class BatchReader(PartitionReader):
     """By librdkafka's batches, without a Python object for each record: see `tidemill.sources.kafka_batch`."""
 
     def __init__(
-        self, client: KafkaClient, part: TopicPart, columns: StructType, handle: kafka_batch.Handle
+        self,
+        client: KafkaClient,
+        part: TopicPart,
+        columns: StructType,
+        handle: kafka_batch.Handle,
+        number: int,
     ) -> None:
         super().__init__(client, part, columns)
+        self.number = number
         self._queue = kafka_batch.Queue(handle, *part, CHUNK)
         self._held = kafka_batch.EMPTY
 
@@ -301,11 +307,11 @@ class Readers:
         self._lock = threading.Lock()
         self._closed = False
         self._stopped = threading.Event()
-        self._handle: kafka_batch.Handle | None = None
+        self._handles: list[kafka_batch.Handle] = []
         # Headers are linked lists behind each record, which only calls can reach.
         self._by_batches = kafka_batch.available() and "headers" not in columns.names
-        self._batched: set[TopicPart] = set()
-        """Partitions with a `BatchReader`: librdkafka allows one for each."""
+        self._batched: dict[TopicPart, set[int]] = {}
+        """The handles by which a partition is read: librdkafka allows one reader of it to each."""
 
     def read(self, part: TopicPart, start: int, end: int) -> tuple[pa.Table, int]:
         """One range of one partition."""
@@ -330,12 +336,19 @@ class Readers:
             fit = [key for key in keys if key[1] == start] or keys[:1]
             if fit:
                 return self._idle.pop(fit[0])
-            if self._by_batches and part not in self._batched:
-                self._batched.add(part)
-                if self._handle is None:
-                    self._handle = self._connected()
-                return BatchReader(self._client, part, self._columns, self._handle)
+            if self._by_batches:
+                number = self._free_handle(part)
+                return BatchReader(self._client, part, self._columns, self._handles[number], number)
         return MessageReader(self._client, part, self._columns)
+
+    def _free_handle(self, part: TopicPart) -> int:
+        """A handle that does not read the partition yet: tasks may read two ranges of one partition at once."""
+        used = self._batched.setdefault(part, set())
+        number = next(i for i in range(len(used) + 1) if i not in used)
+        if number == len(self._handles):
+            self._handles.append(self._connected())
+        used.add(number)
+        return number
 
     def _connected(self) -> kafka_batch.Handle:
         settings = {**self._client.config(), **reader_settings(self._client)}
@@ -360,15 +373,16 @@ class Readers:
         reader.close()
         with self._lock:
             if isinstance(reader, BatchReader):
-                self._batched.discard(reader.part)
-        self._let_handle_go()
+                self._batched[reader.part].discard(reader.number)
+        self._let_handles_go()
 
-    def _let_handle_go(self) -> None:
+    def _let_handles_go(self) -> None:
         with self._lock:
-            if not self._closed or self._batched or self._handle is None:
+            if not self._closed or any(self._batched.values()):
                 return
-            handle, self._handle = self._handle, None
-        handle.close()
+            handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.close()
 
     def close(self) -> None:
         with self._lock:
@@ -378,4 +392,4 @@ class Readers:
             self._idle.clear()
         for reader in idle:
             self._drop(reader)
-        self._let_handle_go()
+        self._let_handles_go()
