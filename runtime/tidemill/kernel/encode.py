@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tidemill.kernel.encode_sql import TextForm, evaluate, interval_text, json_text
+from tidemill.kernel.encode_sql import TextForm, evaluate, interval_text, json_text, moment_text
 from tidemill.kernel.show import cell
 from tidemill.types import (
     ArrayType,
@@ -50,8 +50,11 @@ def json_lines(rows: pa.Table, schema: StructType, form: TextForm, end: str = ""
     fields = [
         _member(f.name, _whole(c), f.dataType, form) for f, c in zip(schema.fields, rows.columns, strict=True)
     ]
-    # A null among the members is one to leave out.
-    return _join("{", pc.binary_join_element_wise(*fields, ",", null_handling="skip"), "}" + end)
+    # A null among the members is one to leave out. Where all of them are, Arrow 26 forgets the rows.
+    joined = pc.binary_join_element_wise(*fields, ",", null_handling="skip")
+    if len(joined) != rows.num_rows:
+        joined = pa.array([""] * rows.num_rows, pa.string())
+    return _join("{", joined, "}" + end)
 
 
 def _member(name: str, column: pa.Array, kind: DataType, form: TextForm) -> pa.Array:
@@ -127,9 +130,19 @@ def _moments(column: pa.Array) -> pa.Array:
     return pc.binary_replace_slice(pc.cast(millis, pa.string()), 10, 11, "T")
 
 
+_SAFE_YEARS = (1970, 2037)
+"""Where Arrow's tables of time zones are right: later ones stay without summer time (seen with Arrow 26)."""
+
+
 def _instants(column: pa.Array, form: TextForm) -> pa.Array:
     if form.is_utc:
         return _join("", _moments(column), "Z")
+    seen = pc.min_max(column)
+    if (
+        seen["min"].is_valid
+        and not _SAFE_YEARS[0] <= seen["min"].as_py().year <= seen["max"].as_py().year < _SAFE_YEARS[1]
+    ):
+        return evaluate(column, moment_text("x", TimestampType(), form))
     local = pc.local_timestamp(pc.cast(pc.assume_timezone(column, "UTC"), pa.timestamp("us", form.time_zone)))
     offsets = pc.cast(pc.subtract(local, column), pa.int64()).dictionary_encode()
     texts = pa.array(

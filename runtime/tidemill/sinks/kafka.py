@@ -55,9 +55,20 @@ class KafkaSink(Sink):
         self._generation, self._query = generation, query
         if self.exactly_once:
             made = self._transactions = Transactions(self.config, query, generation, self.patience)
-            made.fence(max(tasks, 1))
-            if self.topic is not None:
-                self._marks = made.markers.read(range(max(tasks, 1)), self.topic)
+            self._marks = self._take_over(made, range(max(tasks, 1)))
+
+    def _take_over(self, made: Transactions, tasks: range) -> dict[int, Marker]:
+        """Fence older producers, then read what they wrote."""
+        if self.topic is None:
+            made.fence(len(tasks))
+            return {}
+        with ThreadPoolExecutor(1) as pool:
+            # On a broker that was never asked, the coordinators of transactions and of groups take a second each to
+            # load: let them do it side by side. What counts is read after the fence.
+            waking = pool.submit(made.markers.read, [0], self.topic)
+            made.fence(len(tasks))
+            waking.result()
+        return made.markers.read(tasks, self.topic)
 
     # --- One task --------------------------------------------------------------------------------------------------
 
