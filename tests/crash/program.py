@@ -12,6 +12,7 @@ from typing import Any
 
 from tidemill import launch
 from tidemill.driver.machine import Trigger
+from tidemill.sinks.encoding import Encoding
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.readwriter import wiring
@@ -25,7 +26,7 @@ def run(config: dict[str, Any]) -> None:
     directory = Path(config["directory"])
     builder = SparkSession.builder.config("spark.sql.session.timeZone", "UTC")
     spark = builder.config("tidemill.threads", str(config["tasks"])).getOrCreate()
-    spark.conf.set("spark.sql.streaming.minBatchesToRetain", "2")
+    spark.conf.set("spark.sql.streaming.minBatchesToRetain", "1")
     frame = dice(spark, directory / "in")
     sink = {"files": files, "kafka": kafka, "sqlite": sqlite}[config["sink"]](frame, config, directory)
     frame, spec = sink
@@ -84,9 +85,8 @@ def files(frame: DataFrame, config: dict[str, Any], directory: Path) -> tuple[Da
 
 
 def kafka(frame: DataFrame, config: dict[str, Any], directory: Path) -> tuple[DataFrame, launch.SinkSpec]:
-    records = frame.select(F.col("k").alias("key"), F.to_json(F.struct("*")).alias("value"))
     options = {"kafka.bootstrap.servers": config["bootstrap"], "topic": config["topic"]}
-    return records, launch.SinkSpec("kafka", options)
+    return frame, launch.SinkSpec("kafka", options, encoding=Encoding("json", ("k",)))
 
 
 def sqlite(frame: DataFrame, config: dict[str, Any], directory: Path) -> tuple[DataFrame, launch.SinkSpec]:
