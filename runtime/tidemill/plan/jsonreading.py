@@ -1,0 +1,228 @@
+"""from_json as DuckDB SQL: the text is opened once into tokens, tokens become values, and rows that hold anything of
+which DuckDB's answer might not be Spark's are read again by a kernel function (`tidemill.kernel.functions.documents`).
+
+Tokens are text for strings and times, else JSON, so that the number 12 and the text "12" stay apart. Each type has two
+renderings: the value of a token, and the doubt in it. A doubt too many costs time only; one too few would be silent.
+"""
+
+from __future__ import annotations
+
+from tidemill.kernel.functions import patterns
+from tidemill.kernel.functions.documents import packed
+from tidemill.plan.rendering import from_local, let
+from tidemill.plan.typed import Settings, cast_sql, duck_type, quote_name, quote_text
+from tidemill.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegralType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+EXACT_DIGITS = 15
+"""Longer numbers do not survive DuckDB's JSON text, which passes them through a double."""
+
+_TEXTS = (StringType, DateType, TimestampType, TimestampNTZType, BinaryType)
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = rf"{_DAY}[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}})?"
+
+
+def token_type(kind: DataType) -> str:
+    """DuckDB's name of the type as which a part of the text is opened."""
+    match kind:
+        case StructType(fields):
+            return f"STRUCT({', '.join(f'{quote_name(f.name)} {token_type(f.dataType)}' for f in fields)})"
+        case ArrayType(element):
+            return f"{token_type(element)}[]"
+        case MapType(_, value):
+            return f"MAP(VARCHAR, {token_type(value)})"
+    return "VARCHAR" if isinstance(kind, _TEXTS) else "JSON"
+
+
+class JsonReading:
+    """Renders one from_json() call."""
+
+    def __init__(self, kind: DataType, options: dict[str, str], settings: Settings) -> None:
+        self.kind = kind
+        self.options = options
+        self.settings = settings
+        zone = options.get("timezone", settings.time_zone)
+        self.local = Settings(time_zone=zone, ansi=settings.ansi)
+        self.slow = f"tm_from_json__{packed(kind, options, settings.time_zone)}"
+        self.corrupt = options.get("columnnameofcorruptrecord", "_corrupt_record")
+        # Whether it matters that a value does not fit, beyond its being NULL.
+        self.watchful = options.get("mode", "").upper() == "FAILFAST" or (
+            isinstance(kind, StructType) and self.corrupt in kind.names
+        )
+
+    def render(self, text: str) -> str:
+        """SQL of the value of ``text``."""
+        if isinstance(self.kind, StructType) and not self._columns():
+            return f"{self.slow}({text})"
+        return let(text, self._render)
+
+    def _render(self, text: str) -> str:
+        wanted = self._wanted()
+        shape = quote_text('"' + token_type(wanted).replace("\\", "\\\\").replace('"', '\\"') + '"')
+        # DuckDB's JSON forgives a comma before the end, Spark's does not.
+        sound = f"json_valid({text}) AND NOT regexp_matches({text}, ',\\s*[}}\\]]')"
+        opened = f"CASE WHEN {sound} THEN json_transform({text}, {shape}) END"
+        read = f"struct_pack(t := o_, v := {self.value('o_', wanted, top=True)})"
+        doubt = self._doubt_at_top("r_.t", "r_.v", wanted)
+        chosen = (
+            f"CASE WHEN r_.t IS NULL OR {doubt} THEN {self.slow}({text}) ELSE {self._with_corrupt('r_.v')} END"
+        )
+        return cast_sql(
+            f"list_transform(list_transform([{opened}], lambda o_: {read}), lambda r_: {chosen})[1]", self.kind
+        )
+
+    def _columns(self) -> list[str]:
+        assert isinstance(self.kind, StructType)
+        return [f.name for f in self.kind if f.name != self.corrupt]
+
+    def _wanted(self) -> DataType:
+        if not isinstance(self.kind, StructType):
+            return self.kind
+        return StructType(f for f in self.kind if f.name in self._columns())
+
+    def _with_corrupt(self, value: str) -> str:
+        """What is not in doubt is not corrupt: that column is NULL."""
+        if not isinstance(self.kind, StructType) or len(self._columns()) == len(self.kind):
+            return value
+        parts = (
+            f"{quote_name(f.name)} := " + ("NULL" if f.name == self.corrupt else f"{value}.{quote_name(f.name)}")
+            for f in self.kind
+        )
+        return f"CAST(struct_pack({', '.join(parts)}) AS {duck_type(self.kind)})"
+
+    # --- values -----------------------------------------------------------------------------------------------------
+
+    def value(self, t: str, kind: DataType, top: bool = False) -> str:
+        """SQL of the value of the token ``t``; NULL where it is none."""
+        match kind:
+            case StringType():
+                return t
+            case StructType(fields):
+                parts = (f"{quote_name(f.name)} := {self.value(f'{t}.{quote_name(f.name)}', f.dataType)}" for f in fields)
+                made = f"struct_pack({', '.join(parts)})"
+                return made if top else f"CASE WHEN {t} IS NOT NULL THEN {made} END"
+            case ArrayType(element):
+                name = f"e{_depth(element)}_"
+                item = self.value(name, element)
+                return t if item == name else f"list_transform({t}, lambda {name}: {item})"
+            case MapType(_, inner):
+                return self._map(t, inner)
+            case BooleanType():
+                return f"TRY_CAST({t}::VARCHAR AS BOOLEAN)"
+            case DateType() | TimestampType() | TimestampNTZType():
+                return self._moment(t, kind)
+            case IntegralType() | DoubleType() | FloatType() | DecimalType():
+                return f"TRY_CAST({t}::VARCHAR AS {duck_type(kind)})"
+        return f"CAST(NULL AS {duck_type(kind)})"
+
+    def _map(self, t: str, inner: DataType) -> str:
+        name = f"m{_depth(inner)}_"
+        item = self.value(f"{name}.value", inner)
+        if item == f"{name}.value":
+            return t
+        pair = f"struct_pack(key := {name}.key, value := {item})"
+        return f"map_from_entries(list_transform(map_entries({t}), lambda {name}: {pair}))"
+
+    def _moment(self, t: str, kind: DataType) -> str:
+        form, regex = self._form(kind)
+        if regex is None:
+            return f"CAST(NULL AS {duck_type(kind)})"
+        read = f"try_strptime({t}, {quote_text(form)})" if form else f"TRY_CAST({t} AS TIMESTAMP)"
+        if isinstance(kind, TimestampType):
+            read = from_local(read, self.local)
+        if isinstance(kind, DateType):
+            read = f"CAST({read} AS DATE)" if form else f"TRY_CAST({t} AS DATE)"
+        return f"CASE WHEN regexp_full_match({t}, {quote_text(regex)}) THEN {read} END"
+
+    def _form(self, kind: DataType) -> tuple[str, str | None]:
+        """DuckDB's format and the expression of what it reads as Spark would; no expression: it reads nothing so."""
+        option = {"date": "dateformat", "timestamp": "timestampformat"}.get(kind.simpleString(), "timestampntzformat")
+        if option not in self.options:
+            return "", _DAY if isinstance(kind, DateType) else _CLOCK
+        native = patterns.strptime(patterns.tokens(self.options[option], writing=False))
+        return ("", None) if native is None else (native[1], native[0])
+
+    # --- doubts -----------------------------------------------------------------------------------------------------
+
+    def _doubt_at_top(self, t: str, v: str, kind: DataType) -> str:
+        if not isinstance(kind, StructType):
+            return self.doubt(t, v, kind, inside=True)
+        # A number or an array opened as an object has no fields; nor has an object of others, read again in vain.
+        hollow = " AND ".join(f"{t}.{quote_name(f.name)} IS NULL" for f in kind)
+        return f"({hollow}) OR {self._fields_doubt(t, v, kind, self.watchful)}"
+
+    def _fields_doubt(self, t: str, v: str, kind: StructType, inside: bool) -> str:
+        return " OR ".join(
+            self.doubt(f"{t}.{quote_name(f.name)}", f"{v}.{quote_name(f.name)}", f.dataType, inside) for f in kind
+        )
+
+    def doubt(self, t: str, v: str, kind: DataType, inside: bool) -> str:
+        """SQL that is true where the value ``v`` of the token ``t`` may not be Spark's; it may be NULL for false.
+
+        ``inside``: a value that does not fit is more than NULL, since what holds it is lost with it.
+        """
+        match kind:
+            case StringType():
+                return _text_doubt(t)
+            case StructType():
+                hollow = " AND ".join(f"{t}.{quote_name(f.name)} IS NULL" for f in kind) or "true"
+                return f"({t} IS NOT NULL AND (({hollow}) OR {self._fields_doubt(t, v, kind, inside) or 'false'}))"
+            case ArrayType(element):
+                return self._parts_doubt(t, t, element, inside)
+            case MapType(_, inner):  # NULL also where a key is written twice
+                return self._parts_doubt(t, f"map_values({t})", inner, True)
+            case IntegralType():
+                return f"({v} IS NULL AND {t} IS NOT NULL) OR contains({t}::VARCHAR, '.')"
+            case DecimalType():
+                return f"({v} IS NULL AND {t} IS NOT NULL) OR strlen({t}::VARCHAR) > {EXACT_DIGITS}"
+            case DoubleType() | FloatType():
+                return f"({t} IS NOT NULL AND ({v} IS NULL OR NOT isfinite({v})))"
+            case BooleanType():
+                return f"({t} IS NOT NULL AND {t}::VARCHAR NOT IN ('true', 'false'))"
+        return f"({v} IS NULL AND {t} IS NOT NULL)"
+
+    def _parts_doubt(self, t: str, parts: str, element: DataType, null: bool) -> str:
+        name = f"d{_depth(element)}_"
+        inner = self.doubt(name, f"({self.value(name, element)})", element, inside=True)
+        some = f"len(list_filter({parts}, lambda {name}: {inner})) > 0"
+        return f"({t} IS NULL OR {some})" if null else f"({some})"
+
+
+def _text_doubt(t: str) -> str:
+    """Numbers that are not whole, which Java writes in its own way, and objects and arrays, in which they may be."""
+    number = r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"
+    fraction = f"{t} < ':' AND (contains({t}, '.') OR contains({t}, 'e') OR contains({t}, 'E')) AND regexp_full_match({t}, '{number}')"
+    return (
+        f"({t} >= '-' AND ({fraction} OR {t} >= '[' AND {t} < '\\' OR {t} >= '{{' AND {t} < '|' "
+        f"OR lower({t}) IN ({_NO_NUMBERS})))"
+    )
+
+
+_NO_NUMBERS = "'nan', '-nan', 'inf', '-inf', 'infinity', '-infinity'"
+"""What DuckDB's JSON takes for numbers, as text: Spark takes some of it, and quotes it."""
+
+
+def _depth(kind: DataType) -> int:
+    match kind:
+        case ArrayType(element) | MapType(_, element):
+            return 1 + _depth(element)
+        case StructType(fields):
+            return max((_depth(f.dataType) for f in fields), default=0)
+    return 0
+
+
+__all__ = ["JsonReading", "token_type"]
