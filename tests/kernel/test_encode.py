@@ -82,6 +82,17 @@ def test_instants_carry_the_offset_of_their_zone(zone: str, moments: list[dt.dat
             assert text == local.replace(tzinfo=None).isoformat(timespec="milliseconds") + shown
 
 
+def test_empty_and_null_collections_differ() -> None:
+    data, schema = table(
+        "l ARRAY<INT>, m MAP<STRING, ARRAY<INT>>", [([], []), (None, None), ([None], [("k", [])])]
+    )
+    assert json_lines(data, schema, TextForm()).to_pylist() == [
+        '{"l":[],"m":{}}',
+        "{}",
+        '{"l":[null],"m":{"k":[]}}',
+    ]
+
+
 def test_nothing_gives_nothing() -> None:
     data, schema = table("a INT", [])
     assert json_lines(data, schema, TextForm()).to_pylist() == []

@@ -50,19 +50,18 @@ def json_lines(rows: pa.Table, schema: StructType, form: TextForm, end: str = ""
     fields = [
         _member(f.name, _whole(c), f.dataType, form) for f, c in zip(schema.fields, rows.columns, strict=True)
     ]
-    # A null among the members is one to leave out. Where all of them are, Arrow 26 forgets the rows.
-    joined = pc.binary_join_element_wise(*fields, ",", null_handling="skip")
-    if len(joined) != rows.num_rows:
-        joined = pa.array([""] * rows.num_rows, pa.string())
-    return _join("{", joined, "}" + end)
+    # Each member begins with a comma; the brace takes the first one's place. (Arrow could leave nulls out by itself,
+    # but its `null_handling="skip"` loses the rows that hold nothing else, as of 26.)
+    joined = pc.binary_join_element_wise(*fields, "")
+    return _join("", pc.binary_replace_slice(joined, 0, 1, "{"), "}" + end)
 
 
 def _member(name: str, column: pa.Array, kind: DataType, form: TextForm) -> pa.Array:
-    """``"name":value`` for each row; null where it is to be left out."""
-    before = json.dumps(name, ensure_ascii=False) + ":"
+    """``,"name":value`` for each row; empty where it is to be left out."""
+    before = f",{json.dumps(name, ensure_ascii=False)}:"
     texts, quoted = _json_texts(column, kind, form)
     found = _join(before + '"', texts, '"') if quoted else _join(before, texts, "")
-    return found if form.ignore_null_fields else pc.fill_null(found, before + "null")
+    return pc.fill_null(found, "" if form.ignore_null_fields else before + "null")
 
 
 def _json_texts(column: pa.Array, kind: DataType, form: TextForm) -> tuple[pa.Array, bool]:

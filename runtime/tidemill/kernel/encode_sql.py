@@ -84,7 +84,7 @@ def json_text(x: str, kind: DataType, form: TextForm, depth: int = 0) -> str:
         case ArrayType(element):
             v = f"v{depth}"
             item = f"coalesce({json_text(v, element, form, depth + 1)}, 'null')"
-            return f"('[' || array_to_string(list_transform({x}, lambda {v}: {item}), ',') || ']')"
+            return f"CASE WHEN {x} IS NOT NULL THEN '[' || {_joined(x, v, item)} || ']' END"
         case MapType(key, value):
             return _map(x, key, value, form, depth)
         case BooleanType():
@@ -118,7 +118,12 @@ def _map(x: str, key: DataType, value: DataType, form: TextForm, depth: int) -> 
     e = f"v{depth}"
     name = f"{e}.key" if isinstance(key, StringType) else plain_text(f"{e}.key", key, form)
     item = f"to_json({name})::VARCHAR || ':' || coalesce({json_text(f'{e}.value', value, form, depth + 1)}, 'null')"
-    return f"('{{' || array_to_string(list_transform(map_entries({x}), lambda {e}: {item}), ',') || '}}')"
+    return f"CASE WHEN {x} IS NOT NULL THEN '{{' || {_joined(f'map_entries({x})', e, item)} || '}}' END"
+
+
+def _joined(items: str, name: str, text: str) -> str:
+    # An empty list has no text of its own, which would make the whole value null.
+    return f"coalesce(array_to_string(list_transform({items}, lambda {name}: {text}), ','), '')"
 
 
 # --- Values ---------------------------------------------------------------------------------------------------------
