@@ -229,10 +229,26 @@ def test_few_records_wait_for_more_but_not_forever(kafka: KafkaBroker) -> None:
     with opened(kafka, topic, minOffsetsPerTrigger=3, maxTriggerDelay="1h") as source:
         start = source.initial()
         assert source.latest(start, source.limits) == start
+        assert source.latest(start, Limits()) == {topic: {"0": 2}}  # a trigger that takes all there is
         kafka.produce(topic, ["c"])
         assert until(source, start, 3)[1] == ["a", "b", "c"]
     with opened(kafka, topic, minOffsetsPerTrigger=9, maxTriggerDelay="1ms") as source:
         assert until(source, source.initial(), 3)[1] == ["a", "b", "c"]
+
+
+def test_a_frozen_source_does_not_end_early_for_want_of_a_broker(own_kafka: KafkaBroker) -> None:
+    topic = own_kafka.topic()
+    own_kafka.produce(topic, ["a", "b", "c"])
+    with opened(own_kafka, topic, maxOffsetsPerTrigger=2) as source:
+        start = source.initial()
+        source.freeze()
+        own_kafka.kill()
+        middle = source.latest(start, source.limits)
+        end = source.latest(middle, source.limits)
+        assert (middle, end) == ({topic: {"0": 2}}, {topic: {"0": 3}})
+        assert source.latest(end, source.limits) == end
+        own_kafka.start()
+        assert values(source, start, end) == ["a", "b", "c"]
 
 
 def test_a_broker_that_dies_and_comes_back_mid_read(own_kafka: KafkaBroker) -> None:

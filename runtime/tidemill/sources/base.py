@@ -38,6 +38,8 @@ class Limits:
     files: int | None = None
     bytes: int | None = None
     """Of files; a single larger one is taken alone."""
+    least: int | None = None
+    """Fewer new rows may be left for a later batch."""
 
 
 @dataclass(frozen=True)

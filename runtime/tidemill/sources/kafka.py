@@ -75,7 +75,7 @@ class KafkaSource(Source):
 
     @property
     def limits(self) -> Limits:
-        return Limits(rows=self.options.max_offsets)
+        return Limits(rows=self.options.max_offsets, least=self.options.min_offsets)
 
     def initial(self) -> Offset:
         return to_offset(resolve(self._client, self.options.start, self._parts, self.options, "starting"))
@@ -90,14 +90,17 @@ class KafkaSource(Source):
             if self._clock.monotonic() - self._warned >= WARN_SECONDS:
                 self._warned = self._clock.monotonic()
                 log.warning("%s; waiting for it", error)
-            return start
+            if self._frozen is None:
+                return start
+            # The end is known: what stops here would be taken for all there is. The read will wait for a broker.
+            first, last = dict.fromkeys(self._frozen, 0), self._frozen
         self._newest = last
         end = self._checked(begin, first, last)
         if self._frozen is not None:
             end = {
                 p: min(o, max(self._frozen[p], begin.get(p, 0))) for p, o in end.items() if p in self._frozen
             }
-        if self._too_few(begin, end):
+        if self._too_few(begin, end, limits.least):
             return start
         self._since = self._clock.monotonic()
         limited = end if limits.rows is None else share(begin, end, limits.rows)
@@ -148,9 +151,8 @@ class KafkaSource(Source):
             log.warning("%s", message or f"topic {part[0]}, partition {part[1]}: {count} records are lost")
             self._lost[part] = count
 
-    def _too_few(self, begin: Ends, end: Ends) -> bool:
+    def _too_few(self, begin: Ends, end: Ends, least: int | None) -> bool:
         """``minOffsetsPerTrigger``: wait for more, but not longer than ``maxTriggerDelay``; never at the very end."""
-        least = self.options.min_offsets
         if least is None or self._frozen is not None:
             return False
         new = sum(max(0, o - begin.get(p, 0)) for p, o in end.items())
