@@ -82,7 +82,7 @@ def test_the_version_is_said_once() -> None:
 
 @pytest.mark.parametrize("module", ["tidemill", "tidemill.api"])
 def test_the_manifest_models_load_no_engine(module: str) -> None:
-    heavy = "{'duckdb', 'pyarrow', 'numpy', 'pandas', 'hirola', 'sqlglot', 'confluent_kafka'}"
+    heavy = "{'duckdb', 'pyarrow', 'numpy', 'pandas', 'sqlglot', 'confluent_kafka'}"
     assert python(f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))").strip() == "[]"
 
 

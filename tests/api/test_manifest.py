@@ -237,7 +237,7 @@ def test_any_text_is_taken_or_refused_in_words(text: str) -> None:
 
 def test_the_models_load_no_engine() -> None:
     """The operator imports them, and so does `tidemill validate` before anything else."""
-    heavy = ("duckdb", "pyarrow", "numpy", "pandas", "sqlglot", "confluent_kafka", "hirola")
+    heavy = ("duckdb", "pyarrow", "numpy", "pandas", "sqlglot", "confluent_kafka")
     code = f"import sys, tidemill.api; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
