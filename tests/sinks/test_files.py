@@ -309,8 +309,10 @@ def test_two_queries_in_one_directory_leave_each_other_alone(tmp_path: Path) -> 
     one.commit(0, [one.prepare(TaskId("one", 0, 0), rows)])
     one.close()
     two.commit(0, waiting)
+    one.close()
+    two.commit(1, [two.prepare(TaskId("two", 1, 0), rows)])
     two.close()
-    assert len(list(tmp_path.glob("*.json"))) == 2
+    assert len(list(tmp_path.glob("*.json"))) == 3
     assert not (tmp_path / ".tidemill").exists()
 
 

@@ -55,7 +55,7 @@ class Sink(ABC):
 
     @abstractmethod
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
-        """Stage ``rows`` (the query's output columns) so that ``commit`` needs nothing else. No reader sees them yet."""
+        """Stage ``rows`` (the query's output columns) so that ``commit`` needs nothing else. No reader sees them."""
 
     @abstractmethod
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:

@@ -45,8 +45,10 @@ class FileSink(Sink):
         self.keep_empty = keep_empty
         """Write a file also where there are no rows: it tells the readers of a batch's output its columns."""
         self._made: set[str] = set()
+        self._query = ""
 
     def open(self, generation: Generation, query: str, tasks: int) -> None:
+        self._query = query
         staging = self._staging(query)
         try:
             os.makedirs(staging, exist_ok=True)
@@ -153,11 +155,10 @@ class FileSink(Sink):
                 _unlink(f"{staging}/{name}")
 
     def close(self) -> None:
-        """Nothing is open. An empty staging directory goes, so that a finished query leaves its output only."""
+        """Nothing is open. Our staging directory goes if it is empty, so that a finished query leaves its output only;
+        those of other queries are theirs."""
         with contextlib.suppress(OSError):
-            for name in os.listdir(f"{self.path}/{STAGING}"):
-                with contextlib.suppress(OSError):
-                    os.rmdir(f"{self.path}/{STAGING}/{name}")
+            os.rmdir(self._staging(self._query))
             os.rmdir(f"{self.path}/{STAGING}")
 
     def _staging(self, query: str) -> str:
