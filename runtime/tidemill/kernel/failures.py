@@ -51,6 +51,7 @@ _NATIVE: tuple[tuple[re.Pattern[str], str, str], ...] = (
      "ARITHMETIC_OVERFLOW", _REMEDY),
     (re.compile(r"Failed to cast decimal value .* to type INT"), "ARITHMETIC_OVERFLOW", _REMEDY),
     (re.compile(r"Map keys must be unique"), "DUPLICATED_MAP_KEY", "make the keys distinct"),
+    (re.compile(r"map key list does not align"), "_LEGACY_ERROR_TEMP_2128", "give as many keys as values"),
     (re.compile(r"Map keys can not be NULL"), "NULL_MAP_KEY", "filter the NULL keys out first"),
     (re.compile(r"Division by zero"), "DIVIDE_BY_ZERO", _REMEDY),
     (re.compile(r"Type \w+ with value .* can't be cast .*to the destination type DECIMAL|Could not cast value .* to DECIMAL"

@@ -149,7 +149,9 @@ def _divided(operator: str, a: Typed, b: Typed, kind: DataType, settings: Settin
     def render(x: str, y: str) -> str:
         if operator == "div":  # the one quotient that overflows
             minus = f"-({x})" if settings.ansi or safe else wrapped(f"(-CAST({x} AS HUGEINT))", kind)
-            quotient = f"CASE WHEN {y} = -1 THEN {minus} ELSE {x} // CASE WHEN {y} = -1 THEN 1 ELSE {y} END END"
+            quotient = (
+                f"CASE WHEN {y} = -1 THEN {minus} ELSE {x} // CASE WHEN {y} = -1 THEN 1 ELSE {y} END END"
+            )
             plain = f"({x} // {y})" if _known_divisor(b) else quotient
         elif operator == "%" and isinstance(kind, IntegralType):
             plain = (
@@ -354,6 +356,10 @@ def shifted(time: Typed, by: Typed, operator: str, settings: Settings) -> Typed:
     moved = time.sql
     if days != "0":
         moved = from_local(f"({to_local(time.sql, settings)} {operator} to_days({days}))", settings)
+    if not days.lstrip(
+        "-"
+    ).isdigit():  # no days, no wall clock: an hour that is shown twice stays the one that it is
+        moved = f"CASE WHEN {days} = 0 THEN {time.sql} ELSE {moved} END"
     rest = "" if micros == "0" else f" {operator} to_microseconds({micros})"
     return Typed(f"({moved}{rest})", time.type, nullable)
 

@@ -185,7 +185,9 @@ class _Cast:
         read = f"TRY_CAST({x} AS {duck_type(to)})"
         if fraction:
             whole = f"split_part(trim({x}), '.', 1)"
-            read = f"TRY_CAST(CASE WHEN {whole} IN ('', '+', '-') THEN '0' ELSE {whole} END AS {duck_type(to)})"
+            read = (
+                f"TRY_CAST(CASE WHEN {whole} IN ('', '+', '-') THEN '0' ELSE {whole} END AS {duck_type(to)})"
+            )
         return f"CASE WHEN regexp_full_match({x}, '{_TRIMMED}{digits}{_TRIMMED}') THEN {read} END"
 
     def _read_fraction(self, x: str, to: DataType) -> str:
@@ -268,12 +270,17 @@ class _Cast:
         if not self.settings.ansi and scale > 6:
             return f"tm_decimal_text({sql})"  # Java's toString goes over to exponents there
         if precision == scale:  # DuckDB leaves the 0 before the point out
-            sql = f"CAST({sql} AS DECIMAL({precision + 1},{scale}))" if precision < 38 else f"CAST({sql} AS DECIMAL(38,37))"
+            sql = (
+                f"CAST({sql} AS DECIMAL({precision + 1},{scale}))"
+                if precision < 38
+                else f"CAST({sql} AS DECIMAL(38,37))"
+            )
         return f"CAST({sql} AS VARCHAR)"
 
     def _struct_text(self, x: str, kind: StructType) -> str:
         parts = [
-            f"coalesce({self.render(f'{x}.{quote_name(f.name)}', f.dataType, StringType())}, 'null')" for f in kind
+            f"coalesce({self.render(f'{x}.{quote_name(f.name)}', f.dataType, StringType())}, 'null')"
+            for f in kind
         ]
         inside = " || ', ' || ".join(parts)
         return f"CASE WHEN {x} IS NOT NULL THEN '{{' || {inside} || '}}' END"
@@ -322,10 +329,14 @@ class _Cast:
     def _to_decimal(self, sql: str, a: DataType, b: DecimalType) -> str:
         if isinstance(a, (FloatType, DoubleType)):
             return let(sql, lambda x: self._fraction_to_decimal(x, b))
-        elif isinstance(a, IntegralType) and b.precision - b.scale >= 19 or (
-            isinstance(a, DecimalType)
-            and a.scale <= b.scale
-            and a.precision - a.scale <= b.precision - b.scale
+        elif (
+            isinstance(a, IntegralType)
+            and b.precision - b.scale >= 19
+            or (
+                isinstance(a, DecimalType)
+                and a.scale <= b.scale
+                and a.precision - a.scale <= b.precision - b.scale
+            )
         ):
             return cast_sql(sql, b)
         return let(sql, lambda x: self.or_out_of_range(x, f"TRY_CAST({x} AS {duck_type(b)})", b))
@@ -347,8 +358,6 @@ class _Cast:
             sql, lambda x: f"((epoch_us({x}) - ((epoch_us({x}) % 1000000) + 1000000) % 1000000) // 1000000)"
         )
         if isinstance(b, IntegralType) and b.bits < 64:
-            if self.lenient and not self.settings.ansi:
-                return _wrapped(whole, b)
             return let(
                 whole, lambda x: self.or_overflow(x, f"TRY_CAST({x} AS {duck_type(b)})", TimestampType(), b)
             )
@@ -385,7 +394,9 @@ class _Cast:
         if self.lenient:
             return f"CASE WHEN isfinite({x}::DOUBLE) THEN {made} END"
         error = failure(
-            "CAST_INVALID_INPUT", 'The value {} of the type "DOUBLE" cannot be cast to "TIMESTAMP"; it is no number.', x
+            "CAST_INVALID_INPUT",
+            'The value {} of the type "DOUBLE" cannot be cast to "TIMESTAMP"; it is no number.',
+            x,
         )
         return f"CASE WHEN isfinite({x}::DOUBLE) THEN {made} WHEN {x} IS NOT NULL THEN {error} END"
 

@@ -164,6 +164,10 @@ def _with_string(other: DataType, ansi: bool) -> DataType | None:
 
 def compared(a: DataType, b: DataType, ansi: bool) -> DataType | None:
     """The type in which a comparison is made; without ANSI a string is read as what it is compared with."""
+    if isinstance(a, StructType) and isinstance(b, StructType) and len(a) == len(b):
+        b = StructType(
+            StructField(f.name, g.dataType, g.nullable) for f, g in zip(a, b, strict=True)
+        )  # names do not count
     if not ansi and isinstance(a, StringType) != isinstance(b, StringType):
         other = b if isinstance(a, StringType) else a
         if isinstance(

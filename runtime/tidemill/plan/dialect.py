@@ -41,15 +41,11 @@ def _substring(name: str) -> Callable[[Any], exp.Expression]:
     return parse
 
 
-def _trim(name: str) -> Callable[[Any], exp.Expression]:
-    def parse(parser: Any) -> exp.Expression:
-        node = parser._parse_trim()
-        side = (node.args.get("position") or "").upper()
-        which = {"LEADING": "ltrim", "TRAILING": "rtrim", "BOTH": "trim"}.get(side, name)
-        characters = node.args.get("expression")
-        return call(which, node.this, characters)
-
-    return parse
+def _trim(parser: Any) -> exp.Expression:
+    """Spark's trim() takes the characters first."""
+    node = parser._parse_trim()
+    which = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "trim")
+    return call(which, node.args.get("expression"), node.this)
 
 
 def _position(parser: Any) -> exp.Expression:
@@ -81,7 +77,7 @@ class TidemillSpark(Spark):
             "EXTRACT": _extract,
             "SUBSTRING": _substring("substring"),
             "SUBSTR": _substring("substr"),
-            "TRIM": _trim("trim"),
+            "TRIM": _trim,
             "POSITION": _position,
             "OVERLAY": _overlay,
         }
@@ -91,6 +87,7 @@ class TidemillSpark(Spark):
         ARRAY_CONSTRUCTORS: ClassVar[Any] = {}  # else array(1, 2)[0] loses its arguments
         # GROUP BY window(...) is a call here; SQLGlot would take the word for the WINDOW clause.
         QUERY_MODIFIER_TOKENS = SparkParser.QUERY_MODIFIER_TOKENS - {TokenType.WINDOW}
+        TRIM_PATTERN_FIRST = True
         STRICT_CAST = True
 
         def _parse_table(self, *args: Any, **kwargs: Any) -> Any:

@@ -130,7 +130,7 @@ def _call(e: exp.Expression) -> str:
         arguments = arguments[:1]
     if name in ("ltrim", "rtrim", "trim") and len(arguments) == 2:
         side = {"trim": "BOTH", "ltrim": "LEADING", "rtrim": "TRAILING"}[name]
-        return f"TRIM({side} {pretty(arguments[1])} FROM {pretty(arguments[0])})"
+        return f"TRIM({side} {pretty(arguments[0])} FROM {pretty(arguments[1])})"
     if name == "position":
         return f"locate({_list(arguments)}{', 1' if len(arguments) == 2 else ''})"
     texts = [_argument(a) for a in arguments]

@@ -11,7 +11,7 @@ from tidemill.plan.typed import Typed, quote_text
 from tidemill.types import BooleanType
 
 _BEYOND_RE2 = re.compile(
-    r"\(\?(?:[=!>]|<[=!])|\\[1-9]|\\k<|[*+?}]\+|\\[GZRXN]|&&|\\p\{(?:java|Is|In|L[a-z]{2,}|Alpha|Punct|Upper|Lower|Digit|Space|ASCII|Alnum)"
+    r"\(\?(?:[=!>]|<[=!])|\\[1-9]|\\k<|(?:[*+?]|\{\d+(?:,\d*)?\})\+|\\[GZRXN]|&&|\\p\{(?:java|Is|In|L[a-z]{2,}|Alpha|Punct|Upper|Lower|Digit|Space|ASCII|Alnum)"
 )
 """What Java's regular expressions have and RE2's lack: look-around, back-references, possessive quantifiers, ..."""
 
@@ -46,6 +46,11 @@ def check_escapes(pattern: str, escape: str) -> None:
 
 def native_pattern(pattern: Typed) -> str | None:
     """The pattern's SQL if DuckDB can run it as Java would, else None."""
+    if pattern.value is not None and "[[:" in pattern.value:
+        raise AnalysisException(
+            f"the pattern {pattern.value!r} has a class like [[:digit:]], which Java reads otherwise; write \\\\d or [0-9]",
+            "INVALID_PARAMETER_VALUE.PATTERN",
+        )
     if pattern.value is not None and _BEYOND_RE2.search(pattern.value):
         return None
     return pattern.sql

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.errors import AnalysisException
-from tidemill.kernel.functions.rows import by_row
+from tidemill.kernel.functions.rows import Refused, by_row
 from tidemill.kernel.functions.texts import java_double
 from tidemill.kernel.macros import KernelFunction, kernel
 
@@ -171,3 +171,32 @@ def _half_even(value: Any, unit: Decimal) -> Decimal:
 @kernel("format_number")
 def _format_number() -> KernelFunction:
     return by_row(format_number, "VARCHAR", pa.string())
+
+
+_PATTERN = re.compile(r"([#,]*)([0,]*)(?:\.(0*)(#*))?")
+
+
+def format_pattern(value: Any, pattern: str) -> str:
+    """A number by a pattern of java.text.DecimalFormat made of '#', '0', ',' and one '.'."""
+    found = _PATTERN.fullmatch(pattern)
+    if not found:
+        raise Refused(
+            "INVALID_PARAMETER_VALUE.PATTERN",
+            f"format_number(): {pattern!r} is no pattern of '#', '0', ',' and '.'",
+        )
+    optional, zeros, fixed, more = (g or "" for g in found.groups())
+    rounded = _half_even(value, Decimal(1).scaleb(-len(fixed + more)))
+    whole, _, fraction = f"{abs(rounded):f}".partition(".")
+    fraction = fraction[: len(fixed)] + fraction[len(fixed) :].rstrip("0")
+    whole = whole.lstrip("0").rjust(zeros.count("0"), "0")
+    if "," in optional + zeros:
+        size = len((optional + zeros).rpartition(",")[2])
+        head = len(whole) % size or size
+        whole = ",".join([whole[:head], *(whole[n : n + size] for n in range(head, len(whole), size))])
+    text = whole + (f".{fraction}" if fraction else "")
+    return f"-{text}" if rounded < 0 else text or "0"
+
+
+@kernel("format_pattern")
+def _format_pattern() -> KernelFunction:
+    return by_row(format_pattern, "VARCHAR", pa.string())

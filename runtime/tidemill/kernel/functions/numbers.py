@@ -15,7 +15,7 @@ from tidemill.kernel.functions.rows import Refused, by_row
 from tidemill.kernel.macros import KernelFunction, kernel
 
 _MODES = {"up": ROUND_HALF_UP, "even": ROUND_HALF_EVEN, "ceil": ROUND_CEILING, "floor": ROUND_FLOOR}
-_WIDE = Context(prec=400)
+_WIDE = Context(prec=800)
 
 
 def vectorised(function: Any) -> KernelFunction:

@@ -83,7 +83,7 @@ def split(text: str, pattern: str, limit: int) -> list[str]:
     for match in compiled(pattern).finditer(text):
         if 0 < limit == len(found) + 1:
             break
-        if match.end() == 0 or (match.start() == match.end() == len(text)):
+        if match.end() == 0:
             continue
         found.append(text[begin : match.start()])
         begin = match.end()
@@ -96,6 +96,11 @@ def _characters(text: str, limit: int) -> list[str]:
     if 0 < limit < len(text):
         return [*text[: limit - 1], text[limit - 1 :]] if limit > 1 else [text]
     return list(text) or [""]
+
+
+@kernel("rlike")
+def _rlike() -> KernelFunction:
+    return by_row(lambda text, pattern: compiled(pattern).search(text) is not None, "BOOLEAN", pa.bool_())
 
 
 @kernel("regexp_replace")

@@ -6,6 +6,7 @@ import math
 import re
 import struct
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 
@@ -71,11 +72,6 @@ def java_regex(pattern: str) -> re.Pattern[str]:
     translated = re.sub(r"\(\?<([A-Za-z]\w*)>", r"(?P<\1>", pattern)
     translated = re.sub(r"\\k<(\w+)>", r"(?P=\1)", translated)
     return re.compile(translated.replace(r"\Z", r"(?=\n?\Z)").replace(r"\z", r"\Z"), re.ASCII)
-
-
-@kernel("rlike")
-def _rlike() -> KernelFunction:
-    return by_row(lambda text, pattern: java_regex(pattern).search(text) is not None, "BOOLEAN", pa.bool_())
 
 
 @kernel("upper")
@@ -182,17 +178,37 @@ def _translate() -> KernelFunction:
     return by_row(change, "VARCHAR", pa.string())
 
 
+def overlaid(value: Any, by: Any, at: int, size: int) -> Any:
+    """Text or bytes with ``by`` laid over ``size`` places (its own length if negative) from ``at``."""
+    length = size if size >= 0 else len(by)
+    return (
+        value[: max(at - 1, 0)] + by + value[max(at - 1 + length, 0) :]
+        if at + length - 1 >= 0
+        else by + value
+    )
+
+
 @kernel("overlay")
 def _overlay() -> KernelFunction:
-    def lay(text: str, by: str, at: int, size: int) -> str:
-        length = size if size >= 0 else len(by)
-        return (
-            text[: max(at - 1, 0)] + by + text[max(at - 1 + length, 0) :]
-            if at + length - 1 >= 0
-            else by + text
-        )
+    return by_row(overlaid, "VARCHAR", pa.string())
 
-    return by_row(lay, "VARCHAR", pa.string())
+
+@kernel("overlay_bytes")
+def _overlay_bytes() -> KernelFunction:
+    return by_row(overlaid, "BLOB", pa.binary())
+
+
+@kernel("pad_bytes")
+def _pad_bytes(side: str) -> KernelFunction:
+    def padded(raw: bytes, size: int, by: bytes) -> bytes:
+        size = max(size, 0)
+        missing = size - len(raw)
+        if missing <= 0 or not by:
+            return raw[:size]
+        filling = (by * (missing // len(by) + 1))[:missing]
+        return filling + raw if side == "lpad" else raw + filling
+
+    return by_row(padded, "BLOB", pa.binary())
 
 
 @kernel("substring_index")

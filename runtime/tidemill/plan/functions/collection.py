@@ -12,12 +12,13 @@ from tidemill.plan.literals import MICROS, IntervalValue
 from tidemill.plan.nodes import Ref
 from tidemill.plan.operators import element_of
 from tidemill.plan.rendering import from_local, let, order_key, to_local
-from tidemill.plan.typed import Typed, cast_sql, duck_type, failure, quote_name
+from tidemill.plan.typed import Typed, cast_sql, duck_type, failure, null_of, quote_name
 from tidemill.types import (
     ArrayType,
     BooleanType,
     DataType,
     DateType,
+    DecimalType,
     DoubleType,
     FloatType,
     IntegerType,
@@ -167,7 +168,7 @@ def _moments(call: Call, start: Typed, stop: Typed) -> Typed:
         sql = f"generate_series({a}, {b}, {interval})"
         if isinstance(step.type, YearMonthIntervalType) or step.value.months:
             # Each by its own multiple: the 31st stays the 31st where the month has one.
-            sql = f"list_filter(list_transform(range(0, 12000), lambda q_: {a} + {interval} * CAST(q_ AS INTEGER)), lambda q_: q_ <= {b})"
+            sql = f"list_filter(list_transform(range(0, 12000), lambda q_: {a} + {interval} * CAST(q_ AS INTEGER)), lambda q_: q_ {'<=' if step.value.months > 0 else '>='} {b})"
     if local:
         sql = f"list_transform({sql}, lambda q_: {from_local('q_', call.settings)})"
     kind = ArrayType(start.type, False)
@@ -205,8 +206,14 @@ def _with_element(call: Call, array: int = 0, element: int = 1) -> tuple[Typed, 
             "DATATYPE_MISMATCH.NULL_TYPE",
         )
     kind = coercion.tightest(found.type.elementType, value.type)
-    if kind is None:
-        raise call.mismatch("be an array and a value of its type")
+    exact = [isinstance(k, DecimalType) for k in (found.type.elementType, value.type)]
+    grows = call.name in ("array_append", "array_prepend", "array_insert")
+    if kind is None or (grows and exact[0] != exact[1] and not isinstance(value.type, NullType)):
+        raise AnalysisException(
+            f"{call.name}() takes an array and a value of its type, not {found.type.simpleString()} and "
+            f"{value.type.simpleString()}; cast the value",
+            "DATATYPE_MISMATCH.ARRAY_FUNCTION_DIFF_TYPES",
+        )
     wide = ArrayType(kind, found.type.containsNull)
     return cast(found, wide, call.settings), cast(value, kind, call.settings), wide
 
@@ -239,6 +246,8 @@ def _array_position(call: Call) -> Typed:
 
 def _element_type(call: Call, index: int = 0) -> tuple[Typed, ArrayType]:
     value = call.arg(index)
+    if isinstance(value.type, NullType):
+        value = null_of(ArrayType(NullType()))
     if not isinstance(value.type, ArrayType):
         raise call.mismatch("begin with an array")
     return value, value.type
@@ -247,12 +256,25 @@ def _element_type(call: Call, index: int = 0) -> tuple[Typed, ArrayType]:
 @special("array_max array_min", least=1, most=1)
 def _array_extreme(call: Call) -> Typed:
     value, kind = _element_type(call)
+    if isinstance(kind.elementType, (ArrayType, StructType)):
+        order = "'DESC', 'NULLS LAST'" if call.name == "array_max" else "'ASC', 'NULLS LAST'"
+        return Typed(f"{sorted_by_key(value.sql, kind.elementType, order)}[1]", kind.elementType, True)
     return Typed(f"list_aggregate({value.sql}, '{call.name[6:]}')", kind.elementType, True)
+
+
+def sorted_by_key(sql: str, element: DataType, order: str) -> str:
+    """An array of structs or arrays sorted as Spark orders them: a NULL inside comes first."""
+    key = order_key("s_", element)
+    # A NULL element has a NULL for its pair too, and so goes where `order` puts NULLs.
+    pair = f"CASE WHEN s_ IS NOT NULL THEN struct_pack(k := {key}, v := s_) END"
+    return f"list_transform(list_sort(list_transform({sql}, lambda s_: {pair}), {order}), lambda s_: s_.v)"
 
 
 @special("element_at try_element_at", least=2, most=2)
 def _element_at(call: Call) -> Typed:
     value = call.arg(0)
+    if isinstance(value.type, NullType):
+        raise call.mismatch("begin with an array or a map")
     if isinstance(value.type, MapType):
         return element_of(call.compiler, value, call.arg(1))
     _, kind = _element_type(call)
@@ -322,9 +344,17 @@ def _array_distinct(call: Call) -> Typed:
     return Typed(let(sql, _distinct), kind, value.nullable)
 
 
+def _two_arrays(call: Call) -> list[Typed]:
+    if not all(isinstance(a.type, ArrayType) for a in call.args):
+        raise AnalysisException(
+            f"{call.name}() takes two arrays", "DATATYPE_MISMATCH.BINARY_ARRAY_DIFF_TYPES"
+        )
+    return call.same_type()
+
+
 @special("array_union", least=2, most=2)
 def _array_union(call: Call) -> Typed:
-    a, b = call.same_type()
+    a, b = _two_arrays(call)
     both = f"CASE WHEN {a.sql} IS NOT NULL AND {b.sql} IS NOT NULL THEN list_concat({a.sql}, {b.sql}) END"
     return Typed(_bound(both, _distinct), a.type, a.nullable or b.nullable)
 
@@ -336,7 +366,7 @@ def _bound(sql: str, body: object) -> str:
 
 @special("array_intersect array_except", least=2, most=2)
 def _array_set(call: Call) -> Typed:
-    a, b = call.same_type()
+    a, b = _two_arrays(call)
     wanted = "" if call.name == "array_intersect" else "NOT "
 
     def chosen(y: str) -> str:
@@ -404,12 +434,23 @@ def _array_join(call: Call) -> Typed:
     value = cast(call.arg(0), ArrayType(StringType()), call.settings)
     separator = call.coerced(1, StringType())
     items = f"list_filter({value.sql}, lambda v_: v_ IS NOT NULL)"
+    nullable = value.nullable or separator.nullable
     if len(call) == 3:
         other = call.coerced(2, StringType())
-        items = f"list_transform({value.sql}, lambda v_: coalesce(v_, {other.sql}))"
-    return Typed(
-        f"array_to_string({items}, {separator.sql})", StringType(), value.nullable or separator.nullable
-    )
+        nullable = nullable or other.nullable
+        items = (
+            f"CASE WHEN {other.sql} IS NOT NULL THEN "
+            f"list_transform({value.sql}, lambda v_: coalesce(v_, {other.sql})) END"
+        )
+    return Typed(joined(items, separator), StringType(), nullable)
+
+
+def joined(items: str, separator: Typed) -> str:
+    """Strings end to end; DuckDB's own function takes only a separator that is the same for all rows."""
+    if separator.value is not None:
+        return f"array_to_string({items}, {separator.sql})"
+    folded = f"list_reduce({items}, lambda p_, q_: p_ || {separator.sql} || q_)"
+    return f"CASE WHEN {separator.sql} IS NULL THEN NULL WHEN len({items}) = 0 THEN '' WHEN len({items}) > 0 THEN {folded} END"
 
 
 @special("sort_array", least=1, most=2)
@@ -418,11 +459,7 @@ def _sort_array(call: Call) -> Typed:
     ascending = call.literal(1, True)
     order = "'ASC', 'NULLS FIRST'" if ascending else "'DESC', 'NULLS LAST'"
     if isinstance(kind.elementType, (ArrayType, StructType)):
-        key = order_key("s_", kind.elementType)
-        pairs = (
-            f"list_transform({value.sql}, lambda s_: struct_pack(n := s_ IS NOT NULL, k := {key}, v := s_))"
-        )
-        return Typed(f"list_transform(list_sort({pairs}, {order}), lambda s_: s_.v)", kind, value.nullable)
+        return Typed(sorted_by_key(value.sql, kind.elementType, order), kind, value.nullable)
     return Typed(f"list_sort({value.sql}, {order})", kind, value.nullable)
 
 
@@ -542,6 +579,10 @@ def _map_entries(call: Call) -> Typed:
 @special("map_contains_key", least=2, most=2)
 def _map_contains_key(call: Call) -> Typed:
     value, kind = map_type(call)
+    if isinstance(call.arg(1).type, NullType):
+        raise AnalysisException(
+            "map_contains_key() cannot look for NULL, which is no key", "DATATYPE_MISMATCH.NULL_TYPE"
+        )
     key = cast(call.arg(1), kind.keyType, call.settings)
     return Typed(f"map_contains({value.sql}, {key.sql})", BooleanType(), value.nullable or key.nullable)
 
@@ -578,6 +619,8 @@ def _map_concat(call: Call) -> Typed:
     if not len(call):
         kind = MapType(StringType(), StringType(), False)
         return Typed(f"CAST(map() AS {duck_type(kind)})", kind, False)
+    if not all(isinstance(a.type, MapType) for a in call.args):
+        raise AnalysisException("map_concat() takes maps", "DATATYPE_MISMATCH.MAP_CONCAT_DIFF_TYPES")
     maps = call.same_type()
     kind = maps[0].type  # type: ignore[assignment]
     known = " AND ".join(f"{m.sql} IS NOT NULL" for m in maps)

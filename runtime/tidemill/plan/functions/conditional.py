@@ -86,6 +86,8 @@ def _when(call: Call) -> Typed:
 
 @special("greatest least", least=2)
 def _extreme(call: Call) -> Typed:
+    if len({isinstance(a.type, StringType) for a in call.args if not isinstance(a.type, NullType)}) > 1:
+        raise call.mismatch("have one type")  # a string is not read as a number or a date here
     items = call.same_type()
     sql = f"{call.name}({', '.join(i.sql for i in items)})"
     return Typed(cast_sql(sql, items[0].type), items[0].type, all(i.nullable for i in items))

@@ -259,18 +259,22 @@ def _next_day(call: Call) -> Typed:
 
 @special("months_between", least=2, most=3)
 def _months_between(call: Call) -> Typed:
-    a, b = _as_timestamp(call, 0), _as_timestamp(call, 1)
+    a, b = call.coerced(0, TimestampType()), call.coerced(1, TimestampType())
     round_off = call.literal(2, True)
 
-    def between(x: str, y: str) -> str:
+    def between(one: str, other: str) -> str:
+        x, y = to_local(one, call.settings), to_local(other, call.settings)
         months = f"((year({x}) - year({y})) * 12 + month({x}) - month({y}))"
         last = "(CAST({0} AS DATE) = last_day({0}))"
-        seconds = f"((day({x}) - day({y})) * 86400 + {_seconds_of_day(x, call)} - {_seconds_of_day(y, call)})"
+        seconds = (
+            f"((day({x}) - day({y})) * 86400 + {_seconds_of_day(one, call)} - {_seconds_of_day(other, call)})"
+        )
         exact = f"({months} + {seconds} / 2678400.0::DOUBLE)"
         rounded = (
             f"(floor({exact} * 100000000.0::DOUBLE + 0.5) / 100000000.0::DOUBLE)" if round_off else exact
         )
-        return f"CASE WHEN day({x}) = day({y}) OR ({last.format(x)} AND {last.format(y)}) THEN CAST({months} AS DOUBLE) ELSE {rounded} END"
+        same = f"day({x}) = day({y}) OR ({last.format(x)} AND {last.format(y)})"
+        return f"CASE WHEN {same} THEN CAST({months} AS DOUBLE) ELSE {rounded} END"
 
     sql = let(a.sql, lambda x: let(b.sql, lambda y: between(x, y)))
     return Typed(cast_sql(sql, DoubleType()), DoubleType(), a.nullable or b.nullable)
@@ -278,8 +282,8 @@ def _months_between(call: Call) -> Typed:
 
 def _seconds_of_day(x: str, call: Call) -> str:
     """Seconds since the clock showed midnight; on the day when the clock changes that is not what it shows."""
-    midnight = f"CAST(date_trunc('day', {x}) AS TIMESTAMP)"
-    return f"((epoch_us({from_local(x, call.settings)}) - epoch_us({from_local(midnight, call.settings)})) // 1000000)"
+    midnight = f"CAST(date_trunc('day', {to_local(x, call.settings)}) AS TIMESTAMP)"
+    return f"((epoch_us({x}) - epoch_us({from_local(midnight, call.settings)})) // 1000000)"
 
 
 # --- truncating -----------------------------------------------------------------------------------------------------

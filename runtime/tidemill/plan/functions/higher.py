@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tidemill.errors import AnalysisException
+from tidemill.plan import coercion
 from tidemill.plan.casts import cast, sql_name
-from tidemill.plan.functions.collection import map_type
+from tidemill.plan.functions.collection import map_type, sorted_by_key
 from tidemill.plan.functions.registry import Call, special
 from tidemill.plan.rendering import let
 from tidemill.plan.typed import Typed, duck_type, failure
@@ -93,8 +94,6 @@ def _aggregate(call: Call) -> Typed:
 
 
 def _widens(a: Typed, b: Typed) -> bool:
-    from tidemill.plan import coercion
-
     return coercion.tightest(a.type, b.type) == b.type
 
 
@@ -115,6 +114,10 @@ def _zip_with(call: Call) -> Typed:
 @special("array_sort", least=1, most=2)
 def _array_sort(call: Call) -> Typed:
     array, element = _elements(call)
+    if len(call) == 1 and isinstance(element.type, (ArrayType, StructType)):
+        return Typed(
+            sorted_by_key(array.sql, element.type, "'ASC', 'NULLS LAST'"), array.type, array.nullable
+        )
     if len(call) == 1:
         return Typed(f"list_sort({array.sql}, 'ASC', 'NULLS LAST')", array.type, array.nullable)
     names, body = call.lambda_over(1, element, element)
@@ -176,19 +179,24 @@ def _transform_entries(call: Call) -> Typed:
 
 @special("map_zip_with", least=3, most=3)
 def _map_zip_with(call: Call) -> Typed:
-    a, kind, key, _ = _entry(call)
-    b, other, _, _ = _entry(call, 1)
-    if kind.keyType != other.keyType:
+    (a, first), (b, second) = map_type(call, 0), map_type(call, 1)
+    key = coercion.tightest(first.keyType, second.keyType)
+    if key is None:
         raise call.mismatch("be two maps with one type of keys")
+    x, y = (
+        cast(m, MapType(key, k.valueType, k.valueContainsNull), call.settings).sql
+        for m, k in ((a, first), (b, second))
+    )
     names, body = call.lambda_over(
-        2, Typed("{}", key.type, False),
-        Typed(f"map_extract_value({a.sql}, {{}})", kind.valueType),
-        Typed(f"map_extract_value({b.sql}, {{}})", other.valueType),
-    )  # fmt: skip
+        2,
+        Typed("{}", key, False),
+        Typed(f"map_extract_value({x}, {{}})", first.valueType),
+        Typed(f"map_extract_value({y}, {{}})", second.valueType),
+    )
     sql = body.sql.replace(names[1], names[0]).replace(names[2], names[0])
-    made = MapType(kind.keyType, body.type, body.nullable)
-    more = f"list_filter(map_keys({b.sql}), lambda o_: NOT list_contains(map_keys({a.sql}), o_))"
-    keys = f"list_concat(map_keys({a.sql}), {more})"
+    made = MapType(key, body.type, body.nullable)
+    more = f"list_filter(map_keys({y}), lambda o_: NOT list_contains(map_keys({x}), o_))"
+    keys = f"list_concat(map_keys({x}), {more})"
     pairs = f"list_transform({keys}, lambda {names[0]}: {{'key': {names[0]}, 'value': {sql}}})"
-    found = f"CASE WHEN {a.sql} IS NOT NULL AND {b.sql} IS NOT NULL THEN map_from_entries({pairs}) END"
+    found = f"CASE WHEN {x} IS NOT NULL AND {y} IS NOT NULL THEN map_from_entries({pairs}) END"
     return Typed(f"CAST({found} AS {duck_type(made)})", made, a.nullable or b.nullable)

@@ -13,6 +13,7 @@ from tidemill.types import (
     BinaryType,
     ByteType,
     DataType,
+    DayTimeIntervalType,
     DecimalType,
     DoubleType,
     FloatType,
@@ -23,6 +24,7 @@ from tidemill.types import (
     NumericType,
     ShortType,
     StringType,
+    YearMonthIntervalType,
 )
 
 # --- powers and logarithms: doubles in, doubles out; what has no answer is NaN, as in Java -----------------------------
@@ -59,15 +61,19 @@ for _name in ("atan", "sinh", "cosh", "tanh"):
 define("asinh", "double -> double", "asinh({0})")
 define("acosh", "double -> double", "CASE WHEN {0} < 1 THEN 'nan'::DOUBLE ELSE acosh({0}) END")
 define("atanh", "double -> double", "tm_atanh({0})", kind="kernel")
-define("atan2", "double, double -> double", "atan2({0}, {1} + 0.0::DOUBLE)")
+define("atan2", "double, double -> double", "atan2({0} + 0.0::DOUBLE, {1} + 0.0::DOUBLE)")
 define("degrees todegrees", "double -> double", "degrees({0})")
 define("radians toradians", "double -> double", "radians({0})")
 define("rint", "double -> double", "round_even({0}, 0)")
-define(
-    "signum sign",
-    "double -> double",
-    "CASE WHEN isnan({0}) THEN {0} WHEN {0} > 0 THEN 1.0 WHEN {0} < 0 THEN -1.0 ELSE {0} END",
-)
+
+
+@special("signum sign", least=1, most=1)
+def _sign(call: Call) -> Typed:
+    value = _amount(call, 0)
+    signs = "CASE WHEN isnan({0}) THEN {0} WHEN {0} > 0 THEN 1.0 WHEN {0} < 0 THEN -1.0 ELSE {0} END"
+    return Typed(cast_sql(let(value.sql, signs.format), DoubleType()), DoubleType(), value.nullable)
+
+
 define(
     "factorial",
     "int -> bigint",
@@ -85,6 +91,10 @@ def _abs(call: Call) -> Typed:
     value = call.arg(0)
     if isinstance(value.type, (StringType, NullType)):
         value = call.coerced(0, DoubleType())
+    if isinstance(value.type, (DayTimeIntervalType, YearMonthIntervalType)):
+        zero = "to_microseconds(0)"
+        sql = let(value.sql, lambda x: f"CASE WHEN {x} < {zero} THEN -({x}) ELSE {x} END")
+        return Typed(sql, value.type, value.nullable)
     if not isinstance(value.type, NumericType):
         raise call.mismatch("be numbers")
     sql = f"abs({value.sql})"
@@ -100,7 +110,8 @@ def _negative(call: Call) -> Typed:
 
 @special("positive", least=1, most=1)
 def _positive(call: Call) -> Typed:
-    return call.arg(0)
+    value = call.arg(0)
+    return call.coerced(0, DoubleType()) if isinstance(value.type, (StringType, NullType)) else value
 
 
 @special("pmod", least=2, most=2)
@@ -109,9 +120,11 @@ def _pmod(call: Call) -> Typed:
     a, b = call.arg(0), call.arg(1)
     first = binary("%", a, b, call.settings, "pmod")
     kind = first.type
-    if isinstance(kind, DecimalType):
-        raise call.mismatch("be whole numbers or doubles")
     divisor = cast(b, kind, call.settings)
+    if isinstance(kind, DecimalType):
+        again = binary("%", binary("+", first, b, call.settings), b, call.settings)
+        sql = let(first.sql, lambda r: f"CASE WHEN {r} < 0 THEN {again.sql} ELSE {r} END")
+        return Typed(cast_sql(sql, kind), kind, first.nullable)
     zero = cast_sql("0", kind)
     sql = let(
         first.sql,
@@ -296,9 +309,20 @@ def _bitwise_not(call: Call) -> Typed:
     return Typed(f"(~({value.sql}))", value.type, value.nullable)
 
 
+def _amount(call: Call, index: int) -> Typed:
+    """A number, or an interval's months or microseconds as one."""
+    value = call.arg(index)
+    if isinstance(value.type, DayTimeIntervalType):
+        return Typed(f"CAST(epoch_us({value.sql}) AS DOUBLE)", DoubleType(), value.nullable)
+    if isinstance(value.type, YearMonthIntervalType):
+        months = f"(datepart('year', {value.sql}) * 12 + datepart('month', {value.sql}))"
+        return Typed(f"CAST({months} AS DOUBLE)", DoubleType(), value.nullable)
+    return call.coerced(index, DoubleType())
+
+
 @special("width_bucket", least=4, most=4)
 def _width_bucket(call: Call) -> Typed:
-    v, low, high = (call.coerced(n, DoubleType()) for n in range(3))
+    v, low, high = (_amount(call, n) for n in range(3))
     count = call.coerced(3, LongType())
     sql = (
         f"CASE WHEN {count.sql} <= 0 OR {low.sql} = {high.sql} OR isnan({v.sql}) OR NOT isfinite({low.sql}) "

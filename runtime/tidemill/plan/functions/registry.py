@@ -121,7 +121,9 @@ class Call:
         return [cast(a, kind, self.settings) for a in chosen]
 
     def mismatch(self, wanted: str, given: Sequence[Typed] | None = None) -> AnalysisException:
-        types = ", ".join(sql_name(a.type) for a in (self.args if given is None else given))
+        if given is None:
+            given = [self.arg(n) for n, node in enumerate(self.nodes) if not isinstance(node, exp.Lambda)]
+        types = ", ".join(sql_name(a.type) for a in given)
         return AnalysisException(
             f"cannot resolve {self.name}({types}): its arguments must {wanted}; cast them first",
             "DATATYPE_MISMATCH.DATA_DIFF_TYPES"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from tidemill.errors import AnalysisException
+from dataclasses import replace
+
 from tidemill.plan.casts import cast
+from tidemill.plan.functions.collection import joined
 from tidemill.plan.functions.registry import Call, define, special
 from tidemill.plan.patterns import group_count, like, native_pattern, rlike, same_in_replacement
 from tidemill.plan.rendering import let
-from tidemill.plan.typed import Typed, cast_sql, duck_type, failure, quote_text
+from tidemill.plan.typed import Typed, cast_sql, duck_type, failure, null_of, quote_text
 from tidemill.types import (
     ArrayType,
     AtomicType,
@@ -21,6 +23,7 @@ from tidemill.types import (
     LongType,
     MapType,
     NullType,
+    NumericType,
     StringType,
 )
 
@@ -106,10 +109,12 @@ def _concat_ws(call: Call) -> Typed:
     if all(not isinstance(call.arg(n).type, ArrayType) for n in range(1, len(call))) and len(call) > 1:
         texts = ", ".join(call.coerced(n, StringType()).sql for n in range(1, len(call)))
         return Typed(f"concat_ws({separator.sql}, {texts})", StringType(), separator.nullable)
-    joined = f"flatten([{', '.join(parts)}])" if parts else "[]::VARCHAR[]"
+    every = f"flatten([{', '.join(parts)}])" if parts else "[]::VARCHAR[]"
     sql = let(
         separator.sql,
-        lambda s: f"CASE WHEN {s} IS NOT NULL THEN coalesce(array_to_string({joined}, {s}), '') END",
+        lambda s: (
+            f"CASE WHEN {s} IS NOT NULL THEN coalesce({joined(every, replace(separator, sql=s))}, '') END"
+        ),
     )
     return Typed(sql, StringType(), separator.nullable)
 
@@ -145,19 +150,38 @@ def _cut(x: str, start: str, size: str) -> str:
     return f"CASE WHEN {x} IS NULL OR {start} IS NULL OR {size} IS NULL THEN NULL WHEN {end} <= greatest({begin}, 0) THEN '' ELSE substring({x}, greatest({begin}, 0) + 1, {end} - greatest({begin}, 0)) END"
 
 
-define("left", "string, int -> string", "CASE WHEN {1} <= 0 THEN left({0}, 0) ELSE left({0}, {1}) END")
-define("right", "string, int -> string", "CASE WHEN {1} <= 0 THEN left({0}, 0) ELSE right({0}, {1}) END")
+@special("left right", least=2, most=2)
+def _end(call: Call) -> Typed:
+    value, size = call.arg(0), call.coerced(1, IntegerType())
+    if isinstance(value.type, BinaryType):
+        start = (
+            "1"
+            if call.name == "left"
+            else f"greatest(octet_length({value.sql}) - {size.sql} + 1, 1)::INTEGER"
+        )
+        sql = (
+            f"CASE WHEN {size.sql} <= 0 THEN ''::BLOB ELSE tm_subbinary({value.sql}, {start}, {size.sql}) END"
+        )
+        return Typed(
+            f"CASE WHEN {value.sql} IS NOT NULL THEN {sql} END", BinaryType(), value.nullable or size.nullable
+        )
+    text = call.coerced(0, StringType())
+    sql = let(
+        text.sql,
+        lambda x: f"CASE WHEN {size.sql} <= 0 THEN left({x}, 0) ELSE {call.name}({x}, {size.sql}) END",
+    )
+    return Typed(sql, StringType(), text.nullable or size.nullable)
+
+
 define("repeat", "string, int -> string", "CASE WHEN {1} <= 0 THEN left({0}, 0) ELSE repeat({0}, {1}) END")
 define("space", "int -> string", "CASE WHEN {0} < 0 THEN '' ELSE repeat(' ', {0}) END")
 
 
 @special("lpad rpad", least=2, most=3)
 def _pad(call: Call) -> Typed:
-    text, size = call.coerced(0, StringType()), call.coerced(1, IntegerType())
     if isinstance(call.arg(0).type, BinaryType):
-        raise AnalysisException(
-            f"{call.name}(BINARY) is not supported; decode it first", "UNSUPPORTED_FEATURE"
-        )
+        return _pad_bytes(call)
+    text, size = call.coerced(0, StringType()), call.coerced(1, IntegerType())
     pad = call.coerced(2, StringType()) if len(call) == 3 else Typed("' '", StringType(), False, " ")
     nullable = text.nullable or size.nullable or pad.nullable
     sql = let(
@@ -172,9 +196,23 @@ def _pad(call: Call) -> Typed:
     return Typed(sql, StringType(), nullable)
 
 
+def _pad_bytes(call: Call) -> Typed:
+    raw, size = call.arg(0), call.coerced(1, IntegerType())
+    pad = call.arg(2) if len(call) == 3 else Typed("unhex('00')", BinaryType(), False)
+    if isinstance(pad.type, BinaryType):
+        return Typed(
+            f"tm_pad_bytes__{call.name}({raw.sql}, {size.sql}, {pad.sql})",
+            BinaryType(),
+            raw.nullable or size.nullable,
+        )
+    raise call.mismatch("be bytes, a length and bytes")
+
+
 @special("trim btrim ltrim rtrim", least=1, most=2)
 def _trim(call: Call) -> Typed:
-    """Blanks, or the characters given. In TRIM's own syntax as in the call, the text comes first."""
+    """Blanks, or the characters given, which come first but for btrim()."""
+    if len(call) == 2 and call.name != "btrim":
+        call = Call(call.name, list(reversed(call.nodes)), call.compiler)
     text = call.coerced(0, StringType())
     word = "trim" if call.name == "btrim" else call.name
     if len(call) == 1:
@@ -213,7 +251,7 @@ def _locate(call: Call) -> Typed:
     start = call.coerced(2, IntegerType())
     found = f"instr(substring({text.sql}, {start.sql}), {part.sql})"
     sql = (
-        f"CASE WHEN {start.sql} IS NULL THEN 0 WHEN {start.sql} < 1 THEN CASE WHEN {text.sql} IS NOT NULL AND {part.sql} IS NOT NULL THEN 0 END "
+        f"CASE WHEN {start.sql} IS NULL THEN 0 WHEN {part.sql} = '' AND {start.sql} > 0 THEN CASE WHEN {text.sql} IS NOT NULL THEN 1 END WHEN {start.sql} < 1 THEN CASE WHEN {text.sql} IS NOT NULL AND {part.sql} IS NOT NULL THEN 0 END "
         f"WHEN {found} > 0 THEN {found} + {start.sql} - 1 ELSE {found} END"
     )
     return Typed(cast_sql(sql, IntegerType()), IntegerType(), True)
@@ -228,9 +266,19 @@ define("replace", "string, string, string? -> string", {
     2: "CASE WHEN {1} = '' THEN {0} ELSE replace({0}, {1}, '') END",
     3: "CASE WHEN {1} = '' THEN CASE WHEN {2} IS NOT NULL THEN {0} END ELSE replace({0}, {1}, {2}) END",
 })  # fmt: skip
-define("overlay", "string, string, int, int? -> string", {
-    3: "tm_overlay({0}, {1}, {2}, -1)", 4: "tm_overlay({0}, {1}, {2}, {3})",
-}, kind="kernel")  # fmt: skip
+
+
+@special("overlay", least=3, most=4)
+def _overlay(call: Call) -> Typed:
+    place = call.coerced(2, IntegerType())
+    size = call.coerced(3, IntegerType()) if len(call) == 4 else Typed("-1", IntegerType(), False)
+    raw = isinstance(call.arg(0).type, BinaryType)
+    kind: AtomicType = BinaryType() if raw else StringType()
+    value, by = call.coerced(0, kind), call.coerced(1, kind)
+    sql = f"tm_overlay{'_bytes' if raw else ''}({value.sql}, {by.sql}, {place.sql}, {size.sql})"
+    return Typed(sql, kind, any(a.nullable for a in call.args))
+
+
 define("substring_index", "string, string, int -> string", "tm_substring_index({0}, {1}, {2})", kind="kernel")
 define("mask", "string, string?, string?, string?, string? -> string", {
     1: "tm_mask({0}, 'X', 'x', 'n', NULL)", 2: "tm_mask({0}, {1}, 'x', 'n', NULL)", 3: "tm_mask({0}, {1}, {2}, 'n', NULL)",
@@ -361,12 +409,24 @@ define("regexp_instr", "string, string, int? -> int", {
 
 # --- encodings ------------------------------------------------------------------------------------------------------
 
-define("base64", "binary -> string", "to_base64({0})")
+define("base64", "binary -> string",
+       "CASE WHEN octet_length({0}) <= 57 THEN to_base64({0}) "
+       "ELSE rtrim(regexp_replace(to_base64({0}), '(.{{76}})', '\\1' || chr(13) || chr(10), 'g'), chr(13) || chr(10)) END")  # fmt: skip
 define("unbase64", "string -> binary", "tm_unbase64({0})", kind="kernel")
 define("url_encode", "string -> string", "tm_url_encode({0})", kind="kernel")
 define("url_decode", "string -> string", "tm_url_decode({0})", kind="kernel")
 define("try_url_decode", "string -> string", "tm_try_url_decode({0})", kind="kernel", nullable=True)
-define("is_valid_utf8", "string -> boolean", "({0} IS NOT NULL OR NULL)")
+
+
+@special("is_valid_utf8", least=1, most=1)
+def _is_valid_utf8(call: Call) -> Typed:
+    """Text is UTF-8 always here; bytes may not be."""
+    value = call.arg(0)
+    if not isinstance(value.type, BinaryType):
+        text = call.coerced(0, StringType())
+        return Typed(f"CASE WHEN {text.sql} IS NOT NULL THEN true END", BooleanType(), text.nullable)
+    sql = let(value.sql, lambda x: f"CASE WHEN {x} IS NOT NULL THEN TRY(decode({x})) IS NOT NULL END")
+    return Typed(sql, BooleanType(), value.nullable)
 
 
 @special("encode", least=2, most=2)
@@ -389,7 +449,10 @@ def _decode(call: Call) -> Typed:
     for n in range(1, len(call) - 1, 2):
         a, b = comparable(call.compiler, call.nodes[n], subject, call.arg(n))
         branches.append((f"{a.sql} IS NOT DISTINCT FROM {b.sql}", call.arg(n + 1)))
-    return choose(call.compiler, branches, call.arg(len(call) - 1) if len(call) % 2 == 0 else None)
+    # Where there is no default it is a NULL of type STRING, and so a number among the results becomes a BIGINT.
+    return choose(
+        call.compiler, branches, call.arg(len(call) - 1) if len(call) % 2 == 0 else null_of(StringType())
+    )
 
 
 # --- formatting -----------------------------------------------------------------------------------------------------
@@ -419,22 +482,21 @@ def _format_string(call: Call) -> Typed:
 
 @special("format_number", least=2, most=2)
 def _format_number(call: Call) -> Typed:
+    """Digits after the point, or a pattern like ``#,###.00``."""
     value, digits = call.arg(0), call.arg(1)
-    if isinstance(digits.type, StringType):
-        raise AnalysisException(
-            "format_number() with a pattern is not supported; give the number of digits after the point",
-            "UNSUPPORTED_FEATURE",
-        )
-    if isinstance(value.type, StringType):
-        value = call.coerced(0, DoubleType())
-    count = call.coerced(1, IntegerType())
-    return Typed(f"tm_format_number({value.sql}, {count.sql})", StringType(), True)
+    if not isinstance(value.type, (NumericType, NullType)):
+        raise call.mismatch("begin with a number")
+    form = call.coerced(1, StringType() if isinstance(digits.type, StringType) else IntegerType())
+    name = "tm_format_pattern" if isinstance(digits.type, StringType) else "tm_format_number"
+    return Typed(f"{name}({value.sql}, {form.sql})", StringType(), True)
 
 
 @special("elt", least=2)
 def _elt(call: Call) -> Typed:
     index = call.coerced(0, IntegerType())
-    items = [call.coerced(n, StringType()) for n in range(1, len(call))]
+    binary = all(isinstance(call.arg(n).type, BinaryType) for n in range(1, len(call)))
+    kind: AtomicType = BinaryType() if binary else StringType()
+    items = [call.coerced(n, kind) for n in range(1, len(call))]
     cases = " ".join(f"WHEN {n + 1} THEN {item.sql}" for n, item in enumerate(items))
     other = "NULL"
     if call.settings.ansi:
@@ -444,4 +506,4 @@ def _elt(call: Call) -> Typed:
             index.sql,
         )
         other = f"CASE WHEN {index.sql} IS NOT NULL THEN {error} END"
-    return Typed(f"CAST(CASE {index.sql} {cases} ELSE {other} END AS VARCHAR)", StringType(), True)
+    return Typed(cast_sql(f"CASE {index.sql} {cases} ELSE {other} END", kind), kind, True)

@@ -155,7 +155,7 @@ def lpad(col: ColumnOrName, len: Column | int, pad: Column | str) -> Column:
 
 def ltrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at its left end."""
-    return call("ltrim", col, trim)
+    return call("ltrim", col) if trim is None else call("ltrim", trim, col)
 
 
 def mask(
@@ -273,7 +273,7 @@ def rpad(col: ColumnOrName, len: Column | int, pad: Column | str) -> Column:
 
 def rtrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at its right end."""
-    return call("rtrim", col, trim)
+    return call("rtrim", col) if trim is None else call("rtrim", trim, col)
 
 
 def soundex(col: ColumnOrName) -> Column:
@@ -323,7 +323,7 @@ def translate(srcCol: ColumnOrName, matching: str, replace: str) -> Column:
 
 def trim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     """The text without spaces, or the characters of ``trim``, at both ends."""
-    return call("trim", col, trim)
+    return call("trim", col) if trim is None else call("trim", trim, col)
 
 
 def try_to_binary(col: ColumnOrName, format: ColumnOrName | None = None) -> Column:
