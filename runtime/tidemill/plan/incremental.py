@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 from sqlglot import exp
 
-from tidemill.plan.expressions import Settings, Typed, is_deterministic
+from tidemill.plan.expressions import Settings, is_deterministic
 from tidemill.plan.grouping import group_stage, session_stage
 from tidemill.plan.joining import join_stage
 from tidemill.plan.nodes import (
@@ -223,8 +223,3 @@ def split(node: Node, mode: OutputMode, settings: Settings) -> Split:
         deterministic=all(is_deterministic(e) for n in node.walk() for e in expressions_of(n)),
     )
     return Split(plan, tuple(splitter.sources), tuple(splitter.statics))
-
-
-def typed_columns(attributes: Sequence[Attribute], names: Sequence[str]) -> dict[int, Typed]:
-    """How expressions find attributes that stand under other names."""
-    return {a.id: Typed(n, a.type, a.nullable) for a, n in zip(attributes, names, strict=True)}

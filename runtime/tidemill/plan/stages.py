@@ -172,7 +172,3 @@ class QueryPlan:
     """Delay in microseconds and text of each ``withWatermark``."""
     mode: OutputMode
     deterministic: bool
-
-    @property
-    def stateful(self) -> tuple[Stateful, ...]:
-        return tuple(s.operator for s in self.stages if isinstance(s.operator, Stateful))
