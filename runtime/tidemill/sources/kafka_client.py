@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from tidemill.errors import SourceError
 from tidemill.secrets import plain
@@ -27,6 +27,7 @@ _silent.setLevel(
     logging.CRITICAL + 1
 )  # what matters of it comes to `KafkaClient._on_error`, and from there to the user
 
+_T = TypeVar("_T")
 TopicPart = tuple[str, int]
 """A topic and the number of one of its partitions."""
 
@@ -43,7 +44,11 @@ _HOPELESS = {
 
 
 class Unreachable(SourceError):
-    """No broker answers now; later one may."""
+    """No broker answers now; later one may. ``moving``: one did, and said that a partition is changing hands."""
+
+    def __init__(self, message: str, moving: bool = False) -> None:
+        super().__init__(message)
+        self.moving = moving
 
 
 class KafkaClient:
@@ -147,16 +152,20 @@ class KafkaClient:
     def ends(self, parts: Iterable[TopicPart]) -> tuple[dict[TopicPart, int], dict[TopicPart, int]]:
         """First and last offsets, both asked for at once."""
         asked = list(parts)
-        first = self._send(dict.fromkeys(asked, OffsetSpec.earliest()))
-        last = self._send(dict.fromkeys(asked, OffsetSpec.latest()))
-        return self._answers(first), self._answers(last)
+
+        def ask() -> tuple[dict[TopicPart, int], dict[TopicPart, int]]:
+            first = self._send(dict.fromkeys(asked, OffsetSpec.earliest()))
+            last = self._send(dict.fromkeys(asked, OffsetSpec.latest()))
+            return self._answers(first), self._answers(last)
+
+        return _settled(ask)
 
     def at_times(self, times: Mapping[TopicPart, int]) -> dict[TopicPart, int]:
         """The first offset at or after a time in ms; -1 where there is none."""
         return self._ask({part: OffsetSpec.for_timestamp(ms) for part, ms in times.items()})
 
     def _ask(self, specs: Mapping[TopicPart, Any]) -> dict[TopicPart, int]:
-        return self._answers(self._send(specs))
+        return _settled(lambda: self._answers(self._send(specs)))
 
     def _send(self, specs: Mapping[TopicPart, Any]) -> dict[Any, Any]:
         if not specs:
@@ -184,7 +193,7 @@ class KafkaClient:
             return SourceError(f"{text}; {_HOPELESS[cause.code()]}")
         # Negative codes are librdkafka's own: it did not get as far as an answer.
         if cause.code() in PASSING or cause.retriable() or cause.code() < 0:
-            return Unreachable(text)
+            return Unreachable(text, moving=cause.code() > 0)
         if cause.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
             return SourceError(f"{text}; give this user the right to read it")
         return SourceError(text)
@@ -195,6 +204,18 @@ class KafkaClient:
             return Consumer(self.config(**more), logger=_silent)
         except KafkaException as error:
             raise self.misconfigured(error) from error
+
+
+def _settled(ask: Callable[[], _T]) -> _T:
+    """Ask again while partitions change hands, as those of a new topic do for a moment."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return ask()
+        except Unreachable as error:
+            if not error.moving or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 PASSING = {
