@@ -332,7 +332,7 @@ def test_an_unreachable_broker_and_a_missing_topic_are_named_before_anything_sta
             },
             "refuses the connection.*check kafka.sasl.username and kafka.sasl.password",
         ),
-        ({"security.protocol": "SSL"}, "connecting to a PLAINTEXT broker listener"),
+        ({"security.protocol": "SSL"}, "no Kafka broker answers at .*: ssl://.*closed by peer"),
     ],
 )
 def test_a_connection_that_is_refused(kafka: KafkaBroker, options: dict[str, str], message: str) -> None:
