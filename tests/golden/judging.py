@@ -24,6 +24,7 @@ OVERFLOWS = {
     "ARITHMETIC_OVERFLOW",
     "BINARY_ARITHMETIC_OVERFLOW",
     "NUMERIC_VALUE_OUT_OF_RANGE",
+    "DATETIME_OVERFLOW",
 }
 """Conditions of one event; which one Spark names depends on how its optimiser folded the expression."""
 

@@ -50,6 +50,7 @@ _NATIVE: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"Overflow (in|on) |Cannot negate|out of range \(.*overflow|[Oo]verflow"),
      "ARITHMETIC_OVERFLOW", _REMEDY),
     (re.compile(r"Failed to cast decimal value .* to type INT"), "ARITHMETIC_OVERFLOW", _REMEDY),
+    (re.compile(r"(Date|Timestamp) out of range"), "DATETIME_OVERFLOW", "it is beyond the years that can be held"),
     (re.compile(r"Map keys must be unique"), "DUPLICATED_MAP_KEY", "make the keys distinct"),
     (re.compile(r"map key list does not align"), "_LEGACY_ERROR_TEMP_2128", "give as many keys as values"),
     (re.compile(r"Map keys can not be NULL"), "NULL_MAP_KEY", "filter the NULL keys out first"),

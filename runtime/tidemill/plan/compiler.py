@@ -76,7 +76,7 @@ class Compiler:
             )
         names = [f"l{len(self.scopes)}_{i}" for i in range(len(parameters))]
         scope = {
-            w.lower(): Typed(p.sql.format(n) if "{}" in p.sql else n, p.type, p.nullable)
+            w.lower(): Typed(p.sql.replace("{}", n) if "{}" in p.sql else n, p.type, p.nullable)
             for w, n, p in zip(written, names, parameters, strict=False)
         }
         self.scopes.append(scope)

@@ -33,7 +33,7 @@ class Token:
 _LONGEST = {"y": 6, "M": 4, "L": 4, "d": 2, "D": 3, "E": 4, "H": 2, "h": 2, "K": 2, "k": 2, "m": 2, "s": 2, "S": 9, "a": 1,
             "Q": 4, "q": 4, "G": 4, "z": 4, "Z": 5, "X": 5, "x": 5, "V": 2, "O": 4, "F": 1}  # fmt: skip
 _WEEK_BASED = "YWwuec"
-_ONLY_WRITTEN = "EFqQ"
+_ONLY_WRITTEN = "FqQ"
 
 
 @lru_cache(maxsize=512)
@@ -82,7 +82,15 @@ def _letter(pattern: str, sign: str, count: int, writing: bool) -> Token:
         raise _refused(
             pattern, f"{sign!r} is no pattern letter", "INVALID_DATETIME_PATTERN.ILLEGAL_CHARACTER"
         )
-    if count > _LONGEST[sign] or (sign == "V" and count != 2) or (sign == "O" and count not in (1, 4)):
+    if (sign == "V" and count != 2) or (sign == "O" and count not in (1, 4)):
+        raise _refused(
+            pattern, f"it has {count} letters {sign!r}", "INVALID_DATETIME_PATTERN.WITH_SUGGESTION"
+        )
+    if sign == "z" and count == 4:
+        raise _refused(
+            pattern, "'zzzz' needs Java's names of zones; use 'z', 'VV' or 'XXX'", "UNSUPPORTED_FEATURE"
+        )
+    if count > _LONGEST[sign]:
         raise _refused(
             pattern,
             f"it has too many letters {sign!r}",
@@ -111,6 +119,8 @@ _STRFTIME = {("y", 4): "%Y", ("y", 2): "%y", ("M", 2): "%m", ("M", 1): "%-m", ("
 
 def strftime(items: Sequence[Token]) -> str | None:
     """The same pattern for DuckDB, or None."""
+    if not items:
+        return None
     found = ""
     for token in items:
         if token.letter:
@@ -273,6 +283,8 @@ def _group(token: Token, pattern: str) -> str:
         return f"({'|'.join(m[: 3 if n == 3 else None] for m in _MONTHS)})"
     if letter in _READ or letter == "L":
         return rf"(\d{{{n}}})" if n >= 2 else _READ["M" if letter == "L" else letter]
+    if letter == "E":
+        return f"({'|'.join(d[: 3 if n < 4 else None] for d in _DAYS)})"
     if letter == "S":
         return rf"(\d{{1,{n}}})"
     if letter == "a":
@@ -318,6 +330,10 @@ def _local(values: dict[str, tuple[Token, str]]) -> int | None:
     if "k" in values:
         hour = number("k", 24) % 24
     minute, second = number("m", 0), number("s", 0)
+    if hour == 24 and minute == second == 0 and days is not None:
+        days, hour = days + 1, 0  # the end of a day is the beginning of the next
+    if "E" in values and days is not None and not _DAYS[(days + 3) % 7].startswith(values["E"][1]):
+        return None
     if days is None or hour > 23 or minute > 59 or second > 59:
         return None
     micros = int(values["S"][1].ljust(6, "0")[:6]) if "S" in values else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from tidemill.errors import AnalysisException, did_you_mean
 from tidemill.plan.arithmetic import shifted
 from tidemill.plan.casts import cast
@@ -17,6 +19,7 @@ from tidemill.types import (
     DayTimeIntervalType,
     DecimalType,
     DoubleType,
+    FractionalType,
     IntegerType,
     LongType,
     NullType,
@@ -135,8 +138,8 @@ def _interval_part(call: Call, field: str, source: Typed) -> Typed:
         )
     unit = unit_name({"D": "DAY", "H": "HOUR", "M": "MINUTE", "Y": "YEAR", "MON": "MONTH"}.get(field, field))
     if isinstance(source.type, YearMonthIntervalType) and unit in ("YEAR", "MONTH"):
-        kind_: DataType = IntegerType()
-        return Typed(f"CAST(datepart('{unit.lower()}', {source.sql}) AS INTEGER)", kind_, source.nullable)
+        kind_: DataType = IntegerType() if unit == "YEAR" else ByteType()
+        return Typed(cast_sql(f"datepart('{unit.lower()}', {source.sql})", kind_), kind_, source.nullable)
     if isinstance(source.type, DayTimeIntervalType) and unit in ("DAY", "HOUR", "MINUTE"):
         whole = f"{micros} // {MICROS[unit]}"
         rest = {"DAY": whole, "HOUR": f"({whole}) % 24", "MINUTE": f"({whole}) % 60"}[unit]
@@ -153,6 +156,8 @@ def _added(call: Call, sign: str) -> Typed:
     days = call.arg(1)
     if isinstance(days.type, (DayTimeIntervalType, YearMonthIntervalType, CalendarIntervalType)):
         return shifted(call.arg(0), days, sign, call.settings)
+    if isinstance(days.type, FractionalType):
+        raise call.mismatch("be a date and a whole number of days")
     days = call.coerced(1, IntegerType())
     return Typed(f"({date.sql} {sign} {days.sql})", DateType(), date.nullable or days.nullable)
 
@@ -238,23 +243,27 @@ def _months(a: str, b: str, factor: int) -> str:
 define("add_months", "date, int -> date", "CAST({0} + to_months({1}) AS DATE)")
 define("last_day", "date -> date", "last_day({0})")
 
-_DAY_NAMES = {"SU": 0, "MO": 1, "TU": 2, "WE": 3, "TH": 4, "FR": 5, "SA": 6}
 _FULL_DAYS = ("SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY")
 
 
 @special("next_day", least=2, most=2)
 def _next_day(call: Call) -> Typed:
-    date, name = call.coerced(0, DateType()), str(call.literal(1)).strip().upper()
-    found = next((n for n, full in enumerate(_FULL_DAYS) if name in (full, full[:3], full[:2])), None)
-    if found is None:
-        if not call.settings.ansi:
-            return Typed("CAST(NULL AS DATE)", DateType(), True)
-        error = failure("ILLEGAL_DAY_OF_WEEK", f"Illegal input for day of week: {name}; write it like 'MON'.")
-        return Typed(f"CAST(CASE WHEN {date.sql} IS NOT NULL THEN {error} END AS DATE)", DateType(), True)
-    sql = let(
-        date.sql, lambda d: f"({d} + CAST(((({found} - 1 - dayofweek({d})) % 7) + 7) % 7 + 1 AS INTEGER))"
+    date, name = call.coerced(0, DateType()), call.coerced(1, StringType())
+    word = f"upper(trim({name.sql}))"
+    whens = " ".join(
+        f"WHEN {word} IN ('{full}', '{full[:3]}', '{full[:2]}') THEN {n}" for n, full in enumerate(_FULL_DAYS)
     )
-    return Typed(sql, DateType(), date.nullable)
+    other = "NULL"
+    if call.settings.ansi:
+        other = failure(
+            "ILLEGAL_DAY_OF_WEEK", "Illegal input for day of week: {}; write it like 'MON'.", name.sql
+        )
+    known = f"{date.sql} IS NULL OR {name.sql} IS NULL"
+    wanted = f"CASE WHEN {known} THEN NULL {whens} ELSE {other} END"
+    sql = let(
+        date.sql, lambda d: f"({d} + CAST((((({wanted}) - 1 - dayofweek({d})) % 7) + 7) % 7 + 1 AS INTEGER))"
+    )
+    return Typed(f"CAST({sql} AS DATE)", DateType(), True)
 
 
 @special("months_between", least=2, most=3)
@@ -296,27 +305,43 @@ _TIME_UNITS = {**_DATE_UNITS, "DAY": "day", "DD": "day", "HOUR": "hour", "MINUTE
 
 @special("trunc", least=2, most=2)
 def _trunc(call: Call) -> Typed:
-    date, unit = call.coerced(0, DateType()), call.literal(1)
-    word = _DATE_UNITS.get(str(unit).upper())
-    if word is None:
-        return Typed("CAST(NULL AS DATE)", DateType(), True)
-    return Typed(f"CAST(date_trunc('{word}', {date.sql}) AS DATE)", DateType(), date.nullable)
+    date = call.coerced(0, DateType())
+    return _truncated(
+        call, 1, date, _DATE_UNITS, lambda word: f"CAST(date_trunc('{word}', {date.sql}) AS DATE)"
+    )
 
 
 @special("date_trunc", least=2, most=2)
 def _date_trunc(call: Call) -> Typed:
-    unit, value = call.literal(0), call.coerced(1, TimestampType())
-    word = _TIME_UNITS.get(str(unit).upper())
-    if word is None:
-        return Typed("CAST(NULL AS TIMESTAMP)", TimestampType(), True)
+    value = call.coerced(1, TimestampType())
+    return _truncated(call, 0, value, _TIME_UNITS, lambda word: _begin(call, word, value.sql))
+
+
+def _truncated(
+    call: Call, at: int, value: Typed, units: Mapping[str, str], cut: Callable[[str], str]
+) -> Typed:
+    """Cut to the unit that argument ``at`` names, whether a literal or not; NULL if it names none."""
+    unit = call.coerced(at, StringType())
+    if unit.value is None:
+        whens = " ".join(f"WHEN '{name}' THEN {cut(word)}" for name, word in units.items())
+        sql = f"CASE upper({unit.sql}) {whens} END"
+    else:
+        word = units.get(str(unit.value).upper())
+        if word is not None:
+            return Typed(cut(word), value.type, value.nullable)
+        sql = "NULL"
+    return Typed(cast_sql(sql, value.type), value.type, True)
+
+
+def _begin(call: Call, word: str, x: str) -> str:
+    """The beginning of the unit that the session's clock shows at the instant ``x``."""
     if word in ("second", "millisecond", "microsecond", "minute"):
         # Zones differ by whole minutes since 1972; before, by local mean time, seconds are what Java cuts too.
-        return Typed(f"date_trunc('{word}', {value.sql})", TimestampType(), value.nullable)
+        return f"date_trunc('{word}', {x})"
     if word == "hour" and not call.settings.utc:
         # Within the hour that the clock shows twice, the instant keeps to its own.
-        return Typed(let(value.sql, lambda x: _hour_begin(x, call)), TimestampType(), value.nullable)
-    local = f"date_trunc('{word}', {to_local(value.sql, call.settings)})"
-    return Typed(from_local(f"CAST({local} AS TIMESTAMP)", call.settings), TimestampType(), value.nullable)
+        return let(x, lambda y: _hour_begin(y, call))
+    return from_local(f"CAST(date_trunc('{word}', {to_local(x, call.settings)}) AS TIMESTAMP)", call.settings)
 
 
 def _hour_begin(x: str, call: Call) -> str:
@@ -494,7 +519,7 @@ def _make_timestamp(call: Call) -> Typed:
     second = call.coerced(5, DecimalType(16, 6))
     whole = ", ".join(p.sql for p in parts)
     micros = f"to_microseconds(CAST({second.sql} * 1000000 AS BIGINT))"
-    local = f"CASE WHEN {second.sql} >= 0 AND {second.sql} <= 60 THEN TRY(make_timestamp({whole}, 0.0)) + {micros} END"
+    local = f"CASE WHEN {second.sql} >= 0 AND {second.sql} <= 60 AND {parts[3].sql} BETWEEN 0 AND 23 THEN TRY(make_timestamp({whole}, 0.0)) + {micros} END"
     safe = call.name.startswith("try_") or not call.settings.ansi
     nullable = safe or second.nullable or any(p.nullable for p in parts)
     sql = local if safe else _or_out_of_bounds(local, [*parts, second])

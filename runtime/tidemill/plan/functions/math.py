@@ -62,8 +62,8 @@ define("asinh", "double -> double", "asinh({0})")
 define("acosh", "double -> double", "CASE WHEN {0} < 1 THEN 'nan'::DOUBLE ELSE acosh({0}) END")
 define("atanh", "double -> double", "tm_atanh({0})", kind="kernel")
 define("atan2", "double, double -> double", "atan2({0} + 0.0::DOUBLE, {1} + 0.0::DOUBLE)")
-define("degrees todegrees", "double -> double", "degrees({0})")
-define("radians toradians", "double -> double", "radians({0})")
+define("degrees", "double -> double", "degrees({0})")
+define("radians", "double -> double", "radians({0})")
 define("rint", "double -> double", "round_even({0}, 0)")
 
 
@@ -103,7 +103,7 @@ def _abs(call: Call) -> Typed:
     return Typed(cast_sql(sql, value.type), value.type, value.nullable)
 
 
-@special("negative negate", least=1, most=1)
+@special("negative", least=1, most=1)
 def _negative(call: Call) -> Typed:
     return negated(call.arg(0), call.settings)
 
@@ -299,14 +299,6 @@ def _bit_get(call: Call) -> Typed:
     )
     sql = f"CASE WHEN {at.sql} < 0 OR {at.sql} >= {bits} THEN {error} ELSE CAST(({value.sql} >> {at.sql}) & 1 AS TINYINT) END"
     return Typed(f"CAST({sql} AS TINYINT)", ByteType(), value.nullable or at.nullable)
-
-
-@special("bitwise_not bitwisenot", least=1, most=1)
-def _bitwise_not(call: Call) -> Typed:
-    value = call.arg(0)
-    if not isinstance(value.type, IntegralType):
-        raise call.mismatch("be whole numbers")
-    return Typed(f"(~({value.sql}))", value.type, value.nullable)
 
 
 def _amount(call: Call, index: int) -> Typed:
