@@ -76,14 +76,11 @@ class JsonReading:
         # DuckDB's JSON forgives a comma before the end, Spark's does not.
         sound = f"json_valid({text}) AND NOT regexp_matches({text}, ',\\s*[}}\\]]')"
         opened = f"CASE WHEN {sound} THEN json_transform({text}, {shape}) END"
-        read = f"struct_pack(t := o_, v := {self.value('o_', wanted, top=True)})"
-        doubt = self._doubt_at_top("r_.t", "r_.v", wanted)
+        known = self._with_corrupt("o_", wanted)
         chosen = (
-            f"CASE WHEN r_.t IS NULL OR {doubt} THEN {self.slow}({text}) ELSE {self._with_corrupt('r_.v')} END"
+            f"CASE WHEN o_ IS NULL OR {self._doubt_at_top('o_', wanted)} THEN {self.slow}({text}) ELSE {known} END"
         )
-        return cast_sql(
-            f"list_transform(list_transform([{opened}], lambda o_: {read}), lambda r_: {chosen})[1]", self.kind
-        )
+        return cast_sql(f"list_transform([{opened}], lambda o_: {chosen})[1]", self.kind)
 
     def _columns(self) -> list[str]:
         assert isinstance(self.kind, StructType)
@@ -94,27 +91,27 @@ class JsonReading:
             return self.kind
         return StructType(f for f in self.kind if f.name in self._columns())
 
-    def _with_corrupt(self, value: str) -> str:
+    def _with_corrupt(self, t: str, wanted: DataType) -> str:
         """What is not in doubt is not corrupt: that column is NULL."""
-        if not isinstance(self.kind, StructType) or len(self._columns()) == len(self.kind):
-            return value
+        if not isinstance(self.kind, StructType):
+            return self.value(t, wanted)
         parts = (
-            f"{quote_name(f.name)} := " + ("NULL" if f.name == self.corrupt else f"{value}.{quote_name(f.name)}")
+            f"{quote_name(f.name)} := "
+            + ("NULL" if f.name == self.corrupt else self.value(f"{t}.{quote_name(f.name)}", f.dataType))
             for f in self.kind
         )
-        return f"CAST(struct_pack({', '.join(parts)}) AS {duck_type(self.kind)})"
+        return cast_sql(f"struct_pack({', '.join(parts)})", self.kind)
 
     # --- values -----------------------------------------------------------------------------------------------------
 
-    def value(self, t: str, kind: DataType, top: bool = False) -> str:
-        """SQL of the value of the token ``t``; NULL where it is none."""
+    def value(self, t: str, kind: DataType) -> str:
+        """SQL of the value of the token ``t``, right where there is no doubt in it."""
         match kind:
             case StringType():
                 return t
             case StructType(fields):
                 parts = (f"{quote_name(f.name)} := {self.value(f'{t}.{quote_name(f.name)}', f.dataType)}" for f in fields)
-                made = f"struct_pack({', '.join(parts)})"
-                return made if top else f"CASE WHEN {t} IS NOT NULL THEN {made} END"
+                return f"CASE WHEN {t} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"
             case ArrayType(element):
                 name = f"e{_depth(element)}_"
                 item = self.value(name, element)
@@ -141,12 +138,10 @@ class JsonReading:
         form, regex = self._form(kind)
         if regex is None:
             return f"CAST(NULL AS {duck_type(kind)})"
-        read = f"try_strptime({t}, {quote_text(form)})" if form else f"TRY_CAST({t} AS TIMESTAMP)"
+        read = f"try_strptime({t}, {quote_text(form)})" if form else f"TRY_CAST({t} AS {duck_type(kind)})"
         if isinstance(kind, TimestampType):
-            read = from_local(read, self.local)
-        if isinstance(kind, DateType):
-            read = f"CAST({read} AS DATE)" if form else f"TRY_CAST({t} AS DATE)"
-        return f"CASE WHEN regexp_full_match({t}, {quote_text(regex)}) THEN {read} END"
+            return from_local(read, self.local)
+        return f"CAST({read} AS DATE)" if form and isinstance(kind, DateType) else read
 
     def _form(self, kind: DataType) -> tuple[str, str | None]:
         """DuckDB's format and the expression of what it reads as Spark would; no expression: it reads nothing so."""
@@ -158,47 +153,48 @@ class JsonReading:
 
     # --- doubts -----------------------------------------------------------------------------------------------------
 
-    def _doubt_at_top(self, t: str, v: str, kind: DataType) -> str:
+    def _doubt_at_top(self, t: str, kind: DataType) -> str:
         if not isinstance(kind, StructType):
-            return self.doubt(t, v, kind, inside=True)
+            return self.doubt(t, kind, inside=True)
         # A number or an array opened as an object has no fields; nor has an object of others, read again in vain.
         hollow = " AND ".join(f"{t}.{quote_name(f.name)} IS NULL" for f in kind)
-        return f"({hollow}) OR {self._fields_doubt(t, v, kind, self.watchful)}"
+        return f"({hollow}) OR {self._fields_doubt(t, kind, self.watchful)}"
 
-    def _fields_doubt(self, t: str, v: str, kind: StructType, inside: bool) -> str:
-        return " OR ".join(
-            self.doubt(f"{t}.{quote_name(f.name)}", f"{v}.{quote_name(f.name)}", f.dataType, inside) for f in kind
-        )
+    def _fields_doubt(self, t: str, kind: StructType, inside: bool) -> str:
+        return " OR ".join(self.doubt(f"{t}.{quote_name(f.name)}", f.dataType, inside) for f in kind)
 
-    def doubt(self, t: str, v: str, kind: DataType, inside: bool) -> str:
-        """SQL that is true where the value ``v`` of the token ``t`` may not be Spark's; it may be NULL for false.
+    def doubt(self, t: str, kind: DataType, inside: bool) -> str:
+        """SQL that is true where the value of the token ``t`` may not be Spark's; it may be NULL for false.
 
         ``inside``: a value that does not fit is more than NULL, since what holds it is lost with it.
         """
+        lost = f"({t} IS NOT NULL AND {self.value(t, kind)} IS NULL)"
         match kind:
             case StringType():
                 return _text_doubt(t)
             case StructType():
                 hollow = " AND ".join(f"{t}.{quote_name(f.name)} IS NULL" for f in kind) or "true"
-                return f"({t} IS NOT NULL AND (({hollow}) OR {self._fields_doubt(t, v, kind, inside) or 'false'}))"
+                return f"({t} IS NOT NULL AND (({hollow}) OR {self._fields_doubt(t, kind, inside) or 'false'}))"
             case ArrayType(element):
                 return self._parts_doubt(t, t, element, inside)
             case MapType(_, inner):  # NULL also where a key is written twice
                 return self._parts_doubt(t, f"map_values({t})", inner, True)
             case IntegralType():
-                return f"({v} IS NULL AND {t} IS NOT NULL) OR contains({t}::VARCHAR, '.')"
+                return f"{lost} OR contains({t}::VARCHAR, '.')"
             case DecimalType():
-                return f"({v} IS NULL AND {t} IS NOT NULL) OR strlen({t}::VARCHAR) > {EXACT_DIGITS}"
+                return f"{lost} OR strlen({t}::VARCHAR) > {EXACT_DIGITS}"
             case DoubleType() | FloatType():
-                return f"({t} IS NOT NULL AND ({v} IS NULL OR NOT isfinite({v})))"
+                return f"({t} IS NOT NULL AND isfinite({self.value(t, kind)}) IS NOT TRUE)"
             case BooleanType():
                 return f"({t} IS NOT NULL AND {t}::VARCHAR NOT IN ('true', 'false'))"
-        return f"({v} IS NULL AND {t} IS NOT NULL)"
+            case DateType() | TimestampType() | TimestampNTZType():
+                regex = self._form(kind)[1]
+                return f"(NOT regexp_full_match({t}, {quote_text(regex)}) OR {lost})" if regex else lost
+        return lost
 
     def _parts_doubt(self, t: str, parts: str, element: DataType, null: bool) -> str:
         name = f"d{_depth(element)}_"
-        inner = self.doubt(name, f"({self.value(name, element)})", element, inside=True)
-        some = f"len(list_filter({parts}, lambda {name}: {inner})) > 0"
+        some = f"len(list_filter({parts}, lambda {name}: {self.doubt(name, element, inside=True)})) > 0"
         return f"({t} IS NULL OR {some})" if null else f"({some})"
 
 
