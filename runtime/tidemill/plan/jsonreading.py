@@ -201,10 +201,10 @@ class JsonReading:
 def _text_doubt(t: str) -> str:
     """Numbers that are not whole, which Java writes in its own way, and objects and arrays, in which they may be."""
     number = r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"
-    fraction = f"{t} < ':' AND (contains({t}, '.') OR contains({t}, 'e') OR contains({t}, 'E')) AND regexp_full_match({t}, '{number}')"
+    fraction = f"(contains({t}, '.') OR contains({t}, 'e') OR contains({t}, 'E')) AND regexp_full_match({t}, '{number}')"
     return (
-        f"({t} >= '-' AND ({fraction} OR {t} >= '[' AND {t} < '\\' OR {t} >= '{{' AND {t} < '|' "
-        f"OR lower({t}) IN ({_NO_NUMBERS})))"
+        f"(({t} >= '0' AND {t} < ':' OR {t} >= '-' AND {t} < '.') AND {fraction} "
+        f"OR {t} >= '[' AND {t} < '\\' OR {t} >= '{{' AND {t} < '|' OR strlen({t}) < 10 AND lower({t}) IN ({_NO_NUMBERS}))"
     )
 
 
