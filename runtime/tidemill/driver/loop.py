@@ -53,6 +53,7 @@ from tidemill.plan.stages import Stage
 from tidemill.sinks.base import Committable, Generation
 from tidemill.sources.base import Limits, Offset, Partition
 from tidemill.sources.memory import together
+from tidemill.state.base import BlobName
 
 log = logging.getLogger("tidemill.query")
 
@@ -104,6 +105,7 @@ class Loop:
         self.figures = BatchFigures()
         self.previous_start: float | None = None
         self.full_at = -FULL_EVERY
+        self.spent: list[BlobName] = []
         self._wake = threading.Event()
 
     # Asked from outside
@@ -164,12 +166,15 @@ class Loop:
                 source.freeze()
 
     def _close(self) -> None:
-        self.query.engine.forget(self.work.query)
-        closers = [*(source.close for source in self.work.sources), self.work.sink.close]
-        for close in closers:
+        closers: list[Callable[[], None]] = [source.close for source in self.work.sources]
+        closers.append(self.work.sink.close)
+        if self.generation.number:
+            # Without the lease, what the engine holds under the query's id is that of the run that has it.
+            closers.insert(0, lambda: self.query.engine.forget(self.work.query))
+            closers.append(lambda: self.query.log.release(self.generation))
+        for close in (*closers, self.query.log.close, self.work.store.close):
             with contextlib.suppress(Exception):
                 close()
-        self.query.log.release(self.generation)
         with self.settled:
             self.settled.notify_all()
 
@@ -258,6 +263,10 @@ class Loop:
             self.work.store.sync()
             self.query.log.put_new(KEY, "prepared", entry.batch, entry.to_json(), self.generation)
         self.book.add(entry)
+        if self.spent:
+            # Not before now: this entry has made the commit of their batch durable, as it does all that came before.
+            self.work.store.purge(self.spent)
+            self.spent = []
         assert self.machine.plan is not None
         self.query.engine.accept(self._attempt(self.machine.plan, self.machine.attempt))
         self.query.hook("prepared", "after", entry.batch)
@@ -290,18 +299,17 @@ class Loop:
             self.query.log.put_new(KEY, "commit", batch, entry, self.generation)
             for source, end in zip(self.work.sources, write.plan.ends, strict=True):
                 source.committed(end)
-        self._drop_payloads(batch)
+        self.spent += self._payload_names(write.plan)
         self.query.hook("committed", "after", batch)
         self._report(write.plan)
         return CommitWritten(time.time())
 
-    def _drop_payloads(self, batch: int) -> None:
+    def _payload_names(self, plan: PlanEntry) -> list[BlobName]:
+        """The payloads of the open batch's committables."""
         prepared = self.machine.prepared
         assert prepared is not None
-        attempt = Attempt(self.work.query, batch, prepared.attempt, prepared.generation, 0, None, None)
-        gone = [payload_name(attempt, c.task.task) for c in prepared.committables if c.meta.get("_payload")]
-        if gone:
-            self.work.store.purge(gone)
+        attempt = Attempt(self.work.query, plan.batch, prepared.attempt, prepared.generation, 0, None, None)
+        return [payload_name(attempt, c.task.task) for c in prepared.committables if c.meta.get("_payload")]
 
     def _report(self, plan: PlanEntry) -> None:
         prepared = self.machine.prepared
@@ -337,9 +345,10 @@ class Loop:
     def _do_Wait(self, wait: Wait) -> Event:
         self.status = "Waiting for next trigger" if wait.until else "Waiting for data to arrive"
         with self.settled:
-            # Quiet only if nothing came since before the sources were asked.
-            self.quiet_at = self._polled_at
-            self.settled.notify_all()
+            if wait.quiet:
+                # Nothing is left of what came before the sources were asked.
+                self.quiet_at = self._polled_at
+                self.settled.notify_all()
         self.query.idle()
         timeout = IDLE_POLL if wait.until is None else max(wait.until - time.time(), 0)
         if wait.until is None:

@@ -37,8 +37,8 @@ def recover(loop: Loop) -> Recovered:
         raise CorruptCheckpointError(
             f"the checkpoint has batch {nth} committed but not its plan; it has lost entries: restore it from a copy"
         )
-    _restore(loop, nth + 1 if prepared else nth)
-    _open_sink(loop, nth + 1, prepared)
+    tasks = _restore(loop, nth + 1 if prepared else nth)
+    _open_sink(loop, nth + 1, prepared, tasks)
     return Recovered(
         next_batch=nth + 1,
         ends=plan.ends if plan else _initial(loop, open_plan),
@@ -63,8 +63,11 @@ def _watermarks(loop: Loop, commit: dict[str, Any] | None, kept: dict[str, Any])
     return Watermarks.start(delays, kept["policy"], commit["watermark"] if commit else 0)
 
 
-def _restore(loop: Loop, upto: int) -> None:
-    """Load the state as of batch ``upto``, and drop blobs that no entry names: those of lost attempts."""
+def _restore(loop: Loop, upto: int) -> int:
+    """Load the state as of batch ``upto``, and drop blobs that no entry names: those of lost attempts.
+
+    Returns the most sink tasks of any batch that the log still knows.
+    """
     loop.query.engine.load(loop.work)
     log, book = loop.query.log, loop.book
     numbers = [n for n in log.numbers(KEY, "prepared") if n <= upto]
@@ -82,9 +85,11 @@ def _restore(loop: Loop, upto: int) -> None:
     stray = [b for b in loop.work.store.names(loop.work.query) if b not in live and b not in payloads]
     loop.work.store.purge(stray)
     book.garbage.clear()
+    return max((len(e.committables) for e in entries), default=1)
 
 
-def _open_sink(loop: Loop, batch: int, prepared: PreparedEntry | None) -> None:
+def _open_sink(loop: Loop, batch: int, prepared: PreparedEntry | None, tasks: int) -> None:
+    """Fence what older generations may still write; so the sink must know of as many tasks as they had."""
     sink, query = loop.work.sink, loop.work.query
-    sink.open(loop.generation, query, len(prepared.committables) if prepared else 1)
+    sink.open(loop.generation, query, tasks)
     sink.recover(query, batch, prepared.committables if prepared else None)

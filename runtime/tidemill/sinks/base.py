@@ -51,7 +51,7 @@ class Sink(ABC):
     """The output modes it accepts; checked at ``start()``."""
 
     def open(self, generation: Generation, query: str, tasks: int) -> None:
-        """Take over from any older generation. Runs before ``recover``; ``tasks``: those of the batch in doubt."""
+        """Take over from any older generation. Runs before ``recover``; ``tasks``: the most of any batch known."""
 
     @abstractmethod
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
