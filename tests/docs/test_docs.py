@@ -53,7 +53,10 @@ def test_what_a_page_shows_runs_as_written(page: str, tmp_path: Path) -> None:
     played = play(page, tmp_path)
     assert played, f"{page} shows no output"
     for output, shown in played:
-        assert output.strip() == shown.strip()
+        if shown.startswith("{"):  # rows of a stream have no order
+            assert sorted(output.splitlines()) == sorted(shown.splitlines())
+        else:
+            assert output.strip() == shown.strip()
 
 
 def test_the_program_and_the_manifest_stay_short() -> None:
