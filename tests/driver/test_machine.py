@@ -125,7 +125,7 @@ def test_a_trigger_interval_waits_for_the_next_tick_unless_it_has_passed() -> No
     machine = Machine(rules(interval=10.0))
     machine.handle(fresh())
     (write,) = machine.handle(Polled((1,), now=12.0))
-    assert run_batch(machine, write.plan, now=13.0) == [Wait(20.0)]
+    assert run_batch(machine, write.plan, now=13.0) == [Wait(20.0, quiet=False)]
     machine.handle(Due())
     (write,) = machine.handle(Polled((2,), now=20.0))
     assert run_batch(machine, write.plan, now=31.0) == [Poll((2,), all=False)]

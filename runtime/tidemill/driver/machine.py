@@ -190,6 +190,8 @@ class Wait:
     """Until ``until`` (seconds since the epoch; None: until something arrives, with a poll now and then)."""
 
     until: float | None
+    quiet: bool = True
+    """The sources had nothing new; False: a batch has just run, and there may be more."""
 
 
 @dataclass(frozen=True)
@@ -341,7 +343,7 @@ class Machine:
         if trigger.kind == "processing" and trigger.interval:
             # A batch that took longer than the interval is followed at once.
             tick = self.next_tick(self.started)
-            return [Wait(tick)] if tick > now else follow
+            return [Wait(tick, quiet=False)] if tick > now else follow
         return follow
 
     # The end
