@@ -84,7 +84,7 @@ class QueryMetrics:
             else:
                 self._by_name[m.name] = made[m.kind](m.name, m.help, m.labels, registry=self.registry)
 
-    def serve(self, port: int, address: str = "0.0.0.0") -> int:  # noqa: S104
+    def serve(self, port: int, address: str = "0.0.0.0") -> int:
         """Answer ``/metrics`` over HTTP on a thread; the port in use (0 asks for any free one)."""
         server, _ = start_http_server(port, address, self.registry)
         return int(server.server_port)

@@ -52,8 +52,19 @@ class BatchFigures:
 
 
 def iso(seconds: float) -> str:
-    """``2024-01-01T00:00:00.000Z``."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    """``2024-01-01T00:00:00.000Z``; years beyond 9999 as Java writes them: ``+12000-01-01T00:00:00.000Z``."""
+    # The calendar repeats after 400 years; Python's has no year below 1 or above 9999.
+    turns = 0 if _FIRST <= seconds < _LAST else int(seconds // _TURN)
+    at = datetime.fromtimestamp(seconds - turns * _TURN, UTC)
+    year = at.year + 400 * turns
+    sign = "+" if year > 9999 else "-" if year < 0 else ""
+    return f"{sign}{abs(year):04}" + at.strftime("-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
+_TURN = 12_622_780_800
+"""Seconds in 400 years."""
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""Python's calendar, in seconds since 1970."""
 
 
 def batch_progress(

@@ -85,13 +85,15 @@ class Journal:
     def _due(self) -> dict[str, list[int]]:
         """Shards whose deltas weigh more than the shard itself, or are too many."""
         sizes = {name: table.nbytes / table.shards for name, table in self.tables()}
+        found = [
+            (chain.deltas, name, shard)
+            for (name, shard), chain in self.chains.items()
+            if chain.bytes > max(sizes.get(name, 0), LEAST_BYTES) or chain.deltas >= LONGEST_CHAIN
+        ]
         due: dict[str, list[int]] = {}
-        count = 0
-        for (name, shard), chain in self.chains.items():
-            heavy = chain.bytes > max(sizes.get(name, 0), LEAST_BYTES)
-            if count < SNAPSHOTS_PER_BATCH and (heavy or chain.deltas >= LONGEST_CHAIN):
-                due.setdefault(name, []).append(shard)
-                count += 1
+        # The longest first: shards that are heavy after every batch would keep all others waiting for ever.
+        for _, name, shard in sorted(found, reverse=True)[:SNAPSHOTS_PER_BATCH]:
+            due.setdefault(name, []).append(shard)
         return due
 
     def restore(self, chains: Chains) -> None:

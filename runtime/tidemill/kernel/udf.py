@@ -15,25 +15,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from tidemill.kernel import failures
-from tidemill.types import (
-    ArrayType,
-    BinaryType,
-    ByteType,
-    DataType,
-    DayTimeIntervalType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    MapType,
-    ShortType,
-    StringType,
-    StructType,
-    TimestampNTZType,
-    TimestampType,
-    to_arrow,
-)
+from tidemill.kernel.names import duck_type
+from tidemill.types import DataType, to_arrow
 
 UdfKind = Literal["python", "pandas", "arrow", "pandas_agg"]
 
@@ -72,30 +55,8 @@ def registration(function: UserFunction) -> tuple[Callable[..., Any], str]:
         except Exception as error:
             raise RuntimeError(failures.remember(error)) from None
 
-    return call, duck_name(function.return_type)
+    return call, duck_type(function.return_type)
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-_NAMES: dict[type[DataType], str] = {
-    ByteType: "TINYINT", ShortType: "SMALLINT", IntegerType: "INTEGER", LongType: "BIGINT", FloatType: "FLOAT",
-    DoubleType: "DOUBLE", StringType: "VARCHAR", BinaryType: "BLOB", TimestampType: "TIMESTAMP",
-    TimestampNTZType: "TIMESTAMP", DayTimeIntervalType: "INTERVAL",
-}  # fmt: skip
-
-
-def duck_name(kind: DataType) -> str:
-    """DuckDB's name of the type that holds values of ``kind``."""
-    match kind:
-        case ArrayType(element):
-            return f"{duck_name(element)}[]"
-        case MapType(key, value):
-            return f"MAP({duck_name(key)}, {duck_name(value)})"
-        case StructType(fields):
-            named = [(f.name.replace('"', '""'), duck_name(f.dataType)) for f in fields]
-            return "STRUCT(" + ", ".join(f'"{name}" {kind}' for name, kind in named) + ")"
-        case DecimalType(precision, scale):
-            return f"DECIMAL({precision},{scale})"
-    return _NAMES.get(type(kind), kind.simpleString().upper())

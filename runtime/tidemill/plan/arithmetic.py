@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException
@@ -42,7 +44,7 @@ _REMAINDER_BY_ZERO = "Remainder by zero. Use `try_mod` to tolerate a divisor of 
 
 
 @handles(*_OPERATORS)
-def _binary(compiler: Compiler, node: exp.Binary) -> Typed:
+def _binary(compiler: Compiler, node: Any) -> Typed:
     operator = _OPERATORS[type(node)]
     a, b = compiler.compile(node.this), compiler.compile(node.expression)
     return binary(
@@ -148,7 +150,7 @@ def _divided(operator: str, a: Typed, b: Typed, kind: DataType, settings: Settin
 
     def render(x: str, y: str) -> str:
         if operator == "div":  # the one quotient that overflows
-            minus = f"-({x})" if settings.ansi or safe else wrapped(f"(-CAST({x} AS HUGEINT))", kind)
+            minus = f"-({x})" if settings.ansi or safe else wrapped(f"(-CAST({x} AS HUGEINT))", kind)  # type: ignore[arg-type]
             quotient = (
                 f"CASE WHEN {y} = -1 THEN {minus} ELSE {x} // CASE WHEN {y} = -1 THEN 1 ELSE {y} END END"
             )
@@ -277,7 +279,7 @@ _BITWISE: dict[type[exp.Expression], str] = {exp.BitwiseAnd: "&", exp.BitwiseOr:
 
 
 @handles(*_BITWISE)
-def _bitwise(compiler: Compiler, node: exp.Binary) -> Typed:
+def _bitwise(compiler: Compiler, node: Any) -> Typed:
     a, b = compiler.compile(node.this), compiler.compile(node.expression)
     kind = coercion.common(a.type, b.type, compiler.settings.ansi)
     if not isinstance(kind, IntegralType):

@@ -229,7 +229,8 @@ class _Cast:
         return f"CASE WHEN regexp_full_match({x}, '{plain}') THEN {local} ELSE {slow} END"
 
     def _read_interval(self, x: str, to: DataType) -> str:
-        name = {DayTimeIntervalType: "dt", YearMonthIntervalType: "ym"}.get(type(to), "cal")
+        named: dict[type[DataType], str] = {DayTimeIntervalType: "dt", YearMonthIntervalType: "ym"}
+        name = named.get(type(to), "cal")
         return f"tm_to_interval({x}, '{name}')"
 
     def to_string(self, sql: str, a: DataType) -> str:

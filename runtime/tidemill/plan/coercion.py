@@ -43,7 +43,7 @@ def as_decimal(kind: DataType) -> DecimalType:
         return DecimalType(14, 7)
     if isinstance(kind, DoubleType):
         return DecimalType(30, 15)
-    return DecimalType(_DIGITS.get(kind, 38), 0)
+    return DecimalType(_DIGITS[kind] if isinstance(kind, IntegralType) else 38, 0)
 
 
 def literal_decimal(value: int) -> DecimalType:

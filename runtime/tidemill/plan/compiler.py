@@ -164,7 +164,11 @@ def _typed_number(text: str, to: DataType) -> Typed | None:
     if isinstance(to, (DoubleType, FloatType)):
         # As text: by way of a decimal, 17 digits would not come out as the double that they name.
         return Typed(f"CAST('{text}' AS {duck_type(to)})", to, False, float(text))
-    if isinstance(to, IntegralType) and text.lstrip("-").isdigit() and -(1 << (to.bits - 1)) <= int(text) < 1 << (to.bits - 1):
+    if (
+        isinstance(to, IntegralType)
+        and text.lstrip("-").isdigit()
+        and -(1 << (to.bits - 1)) <= int(text) < 1 << (to.bits - 1)
+    ):
         return Typed(f"CAST({text} AS {duck_type(to)})", to, False, int(text))
     return None
 

@@ -44,7 +44,9 @@ def _substring(name: str) -> Callable[[Any], exp.Expression]:
 def _trim(parser: Any) -> exp.Expression:
     """Spark's trim() takes the characters first."""
     node = parser._parse_trim()
-    which = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "trim")
+    which = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(
+        str(node.args.get("position") or "").upper(), "trim"
+    )
     return call(which, node.args.get("expression"), node.this)
 
 

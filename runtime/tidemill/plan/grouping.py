@@ -122,8 +122,16 @@ def _specs(splitter: Splitter, relation: Relation, node: Aggregate) -> list[Aggr
 
 
 def _what(node: Aggregate) -> tuple[str, ...]:
-    keys = [f"{k.attribute.name}: {k.attribute.type.simpleString()}" for k in node.keys]
+    keys = [f"{k.attribute.name}: {k.attribute.type.simpleString()}{_shape(node, k)}" for k in node.keys]
     return ("by", *keys, "of", *(in_words(i.expression) for i in node.aggregates))
+
+
+def _shape(node: Aggregate, key: Named) -> str:
+    """The measures of a window: state has its start alone, which says something else once they change."""
+    window = _window_of(node.child, key)
+    if window is None:
+        return ""
+    return f" of {window.length} us every {window.slide} us from {window.offset} us"
 
 
 def _window_of(child: Node, key: Named) -> TimeWindows | None:

@@ -101,7 +101,7 @@ class Splitter:
                 self.add(node, *self.distinct(node), mark, no_data=True)
             case Join() if node.left.streaming and node.right.streaming:
                 return join_stage(self, node, mark)
-            case Limit():
+            case Limit() if self.mode == "append" or not _aggregates(node):
                 self.add(node, (self.fragment(node.child),), self.take(node), mark)
         return mark
 
@@ -191,6 +191,12 @@ def time_column(attribute: Attribute | None, name: str | None = None) -> str:
         return "NULL"
     name = name or column(attribute)
     return f'epoch_us({name}."end")' if isinstance(attribute.type, StructType) else f"epoch_us({name})"
+
+
+def _aggregates(node: Node) -> bool:
+    """Whether the rows of ``node`` come from a streaming aggregation: in complete mode each batch has all of them, and
+    a limit then counts from the start."""
+    return any(isinstance(n, Aggregate) and n.streaming for n in node.walk())
 
 
 def expressions_of(node: Node) -> list[exp.Expression]:

@@ -10,10 +10,13 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from tidemill.plan.casts import cast
+from tidemill.plan.coercion import compared
 from tidemill.plan.expressions import Settings, compile_expression, is_deterministic
 from tidemill.plan.nodes import Attribute, Join, Node, Ref
 from tidemill.plan.physical import arrow_fields, columns_of, in_words
 from tidemill.plan.pushdown import conjuncts, references
+from tidemill.plan.ranges import keeps_time
 from tidemill.plan.stages import Fragment, JoinBy, Side, Times, WatermarkOf
 from tidemill.types import StructType, to_arrow
 
@@ -56,9 +59,10 @@ def take_apart(node: Join) -> Condition:
 def join_stage(splitter: Splitter, node: Join, mark: WatermarkOf | None) -> WatermarkOf | None:
     """Add the join's stage; the watermark of its output."""
     condition = take_apart(node)
-    expiries, shifts = _expiries(node, condition, splitter.settings)
-    left = _side(splitter, node.left, "l", [k[0] for k in condition.keys], condition.left, expiries[0])
-    right = _side(splitter, node.right, "r", [k[1] for k in condition.keys], condition.right, expiries[1])
+    keys = _keys_sql(node, condition, splitter.settings)
+    expiries, shifts = _expiries(node, condition, keys, splitter.settings)
+    left = _side(splitter, node.left, "l", [k[0] for k in keys], condition.left, expiries[0])
+    right = _side(splitter, node.right, "r", [k[1] for k in keys], condition.right, expiries[1])
     relation = splitter.relation()
     columns = {
         i: type(t)(f"{side}.{side}{n}", t.type, t.nullable)
@@ -77,11 +81,25 @@ def join_stage(splitter: Splitter, node: Join, mark: WatermarkOf | None) -> Wate
     return out
 
 
+def _keys_sql(node: Join, condition: Condition, settings: Settings) -> list[tuple[str, str]]:
+    """Both sides of each equality in the type in which they are compared: 1.5 as FLOAT and as DOUBLE are equal, but
+    their hashes are not."""
+    found = []
+    for left, right in condition.keys:
+        a = compile_expression(left, columns_of(node.left), settings)
+        b = compile_expression(right, columns_of(node.right), settings)
+        kind = compared(a.type, b.type, settings.ansi)
+        if kind is not None:
+            a, b = cast(a, kind, settings), cast(b, kind, settings)
+        found.append((a.sql, b.sql))
+    return found
+
+
 def _side(
     splitter: Splitter,
     child: Node,
     prefix: str,
-    keys: Sequence[exp.Expression],
+    keys: Sequence[str],
     filters: Sequence[exp.Expression],
     expiry: str,
 ) -> tuple[Fragment, Side]:
@@ -89,7 +107,7 @@ def _side(
     columns = columns_of(child)
     names = [f"{prefix}{i}" for i in range(len(child.output))]
     items = [f"c{a.id} AS {n}" for a, n in zip(child.output, names, strict=True)]
-    hashed = ", ".join(relation.expression(k, columns) for k in keys)
+    hashed = ", ".join(keys)
     timed = next((a for a in child.output if a.delay is not None), None)
     late = f"{_micros(timed)}" if timed else "NULL"
     keep = " AND ".join(f"({relation.expression(f, columns)})" for f in filters) or "true"
@@ -114,7 +132,7 @@ def _micros(attribute: Attribute) -> str:
 
 
 def _expiries(
-    node: Join, condition: Condition, settings: Settings
+    node: Join, condition: Condition, keys: Sequence[tuple[str, str]], settings: Settings
 ) -> tuple[tuple[str, str], tuple[int, int]]:
     """For each side the SQL of when a row is of no more use, and how far its event time may lag the watermark.
 
@@ -122,13 +140,9 @@ def _expiries(
     sides have event time and the condition bounds one by the other, a row goes when the watermark has passed every
     time that it could still match.
     """
-    for a, b in condition.keys:
+    for (a, b), (left, right) in zip(condition.keys, keys, strict=True):
         timed = _event_key(node.left, a) or _event_key(node.right, b)
         if timed is not None:
-            left, right = (
-                compile_expression(k, columns_of(c), settings).sql
-                for k, c in ((a, node.left), (b, node.right))
-            )
             window = isinstance(timed.type, StructType)
             shown = [f'epoch_us(({k})."end")' if window else f"epoch_us({k})" for k in (left, right)]
             return (shown[0], shown[1]), (0, 0)
@@ -192,7 +206,8 @@ def _linear(expression: exp.Expression, settings: Settings) -> tuple[dict[int, i
     if isinstance(e, Ref):
         return {e.attribute_id: 1}, 0
     if isinstance(e, exp.Cast):
-        return _linear(e.this, settings)
+        # Any other cast moves the time: a date is up to a day before it.
+        return _linear(e.this, settings) if keeps_time(e) else None
     if isinstance(e, exp.Add | exp.Sub):
         a, b = _linear(e.this, settings), _linear(e.expression, settings)
         if a is None or b is None:
@@ -209,11 +224,14 @@ def _linear(expression: exp.Expression, settings: Settings) -> tuple[dict[int, i
 def _duration(e: exp.Expression, settings: Settings) -> int | None:
     """A constant interval in microseconds; None if it is none, or has months, whose length is no constant."""
     sql = compile_expression(e, {}, settings).sql
+    measured = (
+        f"SELECT datepart('month', i) + datepart('year', i), epoch_us(TIMESTAMP '2000-01-01' + i) "
+        f"- epoch_us(TIMESTAMP '2000-01-01') FROM (SELECT ({sql})::INTERVAL AS i)"
+    )
     try:
-        row = duckdb.execute(
-            f"SELECT datepart('month', i) + datepart('year', i), epoch_us(TIMESTAMP '2000-01-01' + i) "
-            f"- epoch_us(TIMESTAMP '2000-01-01') FROM (SELECT ({sql})::INTERVAL AS i)"
-        ).fetchone()
+        # The module's own connection is not for several threads, and queries may start at once.
+        with duckdb.connect() as connection:
+            row = connection.execute(measured).fetchone()
     except duckdb.Error:
         return None
     return None if row is None or row[0] else row[1]

@@ -77,9 +77,7 @@ class JsonReading:
         sound = f"json_valid({text}) AND NOT regexp_matches({text}, ',\\s*[}}\\]]')"
         opened = f"CASE WHEN {sound} THEN json_transform({text}, {shape}) END"
         known = self._with_corrupt("o_", wanted)
-        chosen = (
-            f"CASE WHEN o_ IS NULL OR {self._doubt_at_top('o_', wanted)} THEN {self.slow}({text}) ELSE {known} END"
-        )
+        chosen = f"CASE WHEN o_ IS NULL OR {self._doubt_at_top('o_', wanted)} THEN {self.slow}({text}) ELSE {known} END"
         return cast_sql(f"list_transform([{opened}], lambda o_: {chosen})[1]", self.kind)
 
     def _columns(self) -> list[str]:
@@ -110,7 +108,10 @@ class JsonReading:
             case StringType():
                 return t
             case StructType(fields):
-                parts = (f"{quote_name(f.name)} := {self.value(f'{t}.{quote_name(f.name)}', f.dataType)}" for f in fields)
+                parts = (
+                    f"{quote_name(f.name)} := {self.value(f'{t}.{quote_name(f.name)}', f.dataType)}"
+                    for f in fields
+                )
                 return f"CASE WHEN {t} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"
             case ArrayType(element):
                 name = f"e{_depth(element)}_"
@@ -145,7 +146,9 @@ class JsonReading:
 
     def _form(self, kind: DataType) -> tuple[str, str | None]:
         """DuckDB's format and the expression of what it reads as Spark would; no expression: it reads nothing so."""
-        option = {"date": "dateformat", "timestamp": "timestampformat"}.get(kind.simpleString(), "timestampntzformat")
+        option = {"date": "dateformat", "timestamp": "timestampformat"}.get(
+            kind.simpleString(), "timestampntzformat"
+        )
         if option not in self.options:
             return "", _DAY if isinstance(kind, DateType) else _CLOCK
         native = patterns.strptime(patterns.tokens(self.options[option], writing=False))
@@ -174,7 +177,9 @@ class JsonReading:
                 return _text_doubt(t)
             case StructType():
                 hollow = " AND ".join(f"{t}.{quote_name(f.name)} IS NULL" for f in kind) or "true"
-                return f"({t} IS NOT NULL AND (({hollow}) OR {self._fields_doubt(t, kind, inside) or 'false'}))"
+                return (
+                    f"({t} IS NOT NULL AND (({hollow}) OR {self._fields_doubt(t, kind, inside) or 'false'}))"
+                )
             case ArrayType(element):
                 return self._parts_doubt(t, t, element, inside)
             case MapType(_, inner):  # NULL also where a key is written twice

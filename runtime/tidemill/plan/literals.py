@@ -60,7 +60,9 @@ def number(text: str, negative: bool = False) -> Typed:
         return _decimal(sign + text)
     if re.search(r"[eE]", text):
         if math.isinf(float(text)):
-            raise AnalysisException(f"the literal {sign}{text} is beyond any double", "INVALID_NUMERIC_LITERAL_RANGE")
+            raise AnalysisException(
+                f"the literal {sign}{text} is beyond any double", "INVALID_NUMERIC_LITERAL_RANGE"
+            )
         return Typed(f"CAST('{sign}{text}' AS DOUBLE)", DoubleType(), False, float(sign + text))
     return _decimal(sign + text)
 

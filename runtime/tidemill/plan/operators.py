@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlglot import exp
 
@@ -59,7 +60,7 @@ def _holds_map(kind: DataType) -> bool:
 
 
 @handles(*_COMPARISONS)
-def _compare(compiler: Compiler, node: exp.Binary) -> Typed:
+def _compare(compiler: Compiler, node: Any) -> Typed:
     a, b = comparable(compiler, node, compiler.compile(node.this), compiler.compile(node.expression))
     operator = _COMPARISONS[type(node)]
     nullable = (a.nullable or b.nullable) and not operator.startswith("IS")
@@ -70,7 +71,7 @@ def _compare(compiler: Compiler, node: exp.Binary) -> Typed:
 
 
 @handles(exp.And, exp.Or)
-def _connect(compiler: Compiler, node: exp.Connector) -> Typed:
+def _connect(compiler: Compiler, node: Any) -> Typed:
     # A long chain is a deep tree, and so it is walked and not recursed into.
     parts = [compiler.boolean(p) for p in node.flatten()]
     word = " AND " if isinstance(node, exp.And) else " OR "
@@ -193,7 +194,7 @@ def _like(compiler: Compiler, node: exp.Expression) -> Typed:
 
 
 @handles(exp.DPipe)
-def _concatenate(compiler: Compiler, node: exp.DPipe) -> Typed:
+def _concatenate(compiler: Compiler, node: Any) -> Typed:
     from tidemill.plan.functions.registry import Call, lookup
 
     render = lookup("concat").render

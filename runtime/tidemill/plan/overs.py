@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException
@@ -10,6 +12,9 @@ from tidemill.plan.casts import cast
 from tidemill.plan.compiler import Compiler, handles
 from tidemill.plan.typed import Typed
 from tidemill.types import DataType, IntegerType
+
+if TYPE_CHECKING:
+    from tidemill.plan.functions.registry import Call
 
 
 @handles(exp.Window)

@@ -14,6 +14,7 @@ from sqlglot import exp
 from tidemill.plan.expressions import (
     Settings,
     Typed,
+    UdfCall,
     UserFunction,
     compile_aggregate,
     compile_expression,
@@ -255,4 +256,10 @@ def arrow_fields(attributes: Sequence[Attribute]) -> list[tuple[str, object]]:
 
 def in_words(e: exp.Expression) -> str:
     """An expression with the names that the user gave its columns; the same in every process."""
-    return e.transform(lambda n: exp.column(n.this) if isinstance(n, Ref) else n).sql(dialect="spark")
+    return e.transform(_said).sql(dialect="spark")
+
+
+def _said(e: exp.Expression) -> exp.Expression:
+    if isinstance(e, UdfCall):
+        return exp.Anonymous(this=str(e.this), expressions=[a.transform(_said) for a in e.expressions])
+    return exp.column(e.this) if isinstance(e, Ref) else e

@@ -55,6 +55,13 @@ def conjuncts(e: exp.Expression | None) -> Conditions:
     if e is None:
         return []
     bare: Any = e.unnest()
+    if isinstance(bare, exp.Between) and is_deterministic(bare):
+        # Two comparisons, each of which may bound an event time.
+        low, high = bare.args["low"], bare.args["high"]
+        return [
+            exp.GTE(this=bare.this.copy(), expression=low.copy()),
+            exp.LTE(this=bare.this.copy(), expression=high.copy()),
+        ]
     return conjuncts(bare.this) + conjuncts(bare.expression) if isinstance(bare, exp.And) else [bare]
 
 

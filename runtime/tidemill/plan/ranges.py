@@ -83,12 +83,17 @@ def time_bounded(node: Join, kept: Sequence[Attribute], others: Sequence[Attribu
     return False
 
 
+def keeps_time(e: exp.Cast) -> bool:
+    """Whether a cast of a time is the same time: a date or a number of seconds is not."""
+    return str(e.to.this.name).startswith("TIMESTAMP")
+
+
 def _terms(e: exp.Expression, sign: int) -> dict[int, int] | None:
     """The columns of a sum and their signs; None if it is no sum of columns and constants."""
     match e:
         case exp.Paren():
             return _terms(e.this, sign)
-        case exp.Cast():
+        case exp.Cast() if keeps_time(e):
             return _terms(e.this, sign)
         case Ref():
             return {e.attribute_id: sign}

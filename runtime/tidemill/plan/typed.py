@@ -5,28 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+# The rest of the plan finds them here.
+from tidemill.kernel.names import duck_type as duck_type
+from tidemill.kernel.names import quote_name as quote_name
 from tidemill.types import (
-    ArrayType,
-    BinaryType,
-    BooleanType,
-    ByteType,
-    CalendarIntervalType,
     DataType,
-    DateType,
-    DayTimeIntervalType,
-    DecimalType,
-    DoubleType,
-    FloatType,
     IntegerType,
-    LongType,
-    MapType,
-    NullType,
-    ShortType,
     StringType,
-    StructType,
-    TimestampNTZType,
-    TimestampType,
-    YearMonthIntervalType,
 )
 
 
@@ -59,37 +44,6 @@ class Typed:
     def retyped(self, kind: DataType) -> Typed:
         """The same SQL read as another type of the same physical form."""
         return replace(self, type=kind)
-
-
-_DUCK: dict[type[DataType], str] = {
-    NullType: '"NULL"', BooleanType: "BOOLEAN", StringType: "VARCHAR", BinaryType: "BLOB", ByteType: "TINYINT",
-    ShortType: "SMALLINT", IntegerType: "INTEGER", LongType: "BIGINT", FloatType: "FLOAT", DoubleType: "DOUBLE",
-    DateType: "DATE", TimestampType: "TIMESTAMP", TimestampNTZType: "TIMESTAMP", DayTimeIntervalType: "INTERVAL",
-    YearMonthIntervalType: "INTERVAL", CalendarIntervalType: "INTERVAL",
-}  # fmt: skip
-
-
-def duck_type(kind: DataType) -> str:
-    """DuckDB's name of the type that holds ``kind``.
-
-    >>> duck_type(ArrayType(DecimalType(10, 2)))
-    'DECIMAL(10,2)[]'
-    """
-    match kind:
-        case DecimalType(precision, scale):
-            return f"DECIMAL({precision},{scale})"
-        case ArrayType(element):
-            return f"{duck_type(element)}[]"
-        case MapType(key, value):
-            return f"MAP({duck_type(key)}, {duck_type(value)})"
-        case StructType(fields):
-            return f"STRUCT({', '.join(f'{quote_name(f.name)} {duck_type(f.dataType)}' for f in fields)})"
-    return _DUCK[type(kind)]
-
-
-def quote_name(name: str) -> str:
-    """A DuckDB identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def quote_text(text: str) -> str:

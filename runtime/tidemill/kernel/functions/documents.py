@@ -13,6 +13,7 @@ from tidemill.kernel.functions.jsontexts import MALFORMED, NOTHING, java_text, o
 from tidemill.kernel.functions.jsonvalues import FAILED, FINE, Rules, convert
 from tidemill.kernel.functions.rows import Refused, by_row
 from tidemill.kernel.macros import KernelFunction, kernel
+from tidemill.kernel.names import duck_type
 from tidemill.types import (
     ArrayType,
     DataType,
@@ -41,13 +42,7 @@ def _unpacked(word: str) -> tuple[DataType, dict[str, str], str]:
 def _from_json(word: str) -> KernelFunction:
     kind, options, zone = _unpacked(word)
     reader = Reader(kind, options, zone)
-    return by_row(reader.read, _duck(kind), _storable(kind))
-
-
-def _duck(kind: DataType) -> str:
-    from tidemill.plan.typed import duck_type
-
-    return duck_type(kind)
+    return by_row(reader.read, duck_type(kind), _storable(kind))
 
 
 def _storable(kind: DataType) -> pa.DataType:

@@ -33,17 +33,36 @@ NOTHING = _Sign("NOTHING")
 """The text is empty or blank, and so holds no value at all."""
 
 _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=Number)
+_FIRST = json.JSONDecoder(
+    parse_int=Number,
+    parse_float=Number,
+    parse_constant=Number,
+    object_pairs_hook=lambda pairs: _firsts(pairs),
+)
 _BLANK = " \t\r\n"
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^"']+|.""", re.S)
 
 
-def parse(text: str) -> Any:
-    """The first value of a text; what follows it is not looked at. `MALFORMED` or `NOTHING` if there is none."""
+def _firsts(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of fields of one name the first that is not null, as a search finds it."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if found.get(name) is None:
+            found[name] = value
+    return found
+
+
+def parse(text: str, first: bool = False) -> Any:
+    """The first value of a text; what follows it is not looked at. `MALFORMED` or `NOTHING` if there is none.
+
+    Of fields of one name the last counts, or the ``first``.
+    """
+    decoder = _FIRST if first else _DECODER
     stripped = text.lstrip(_BLANK)
     if not stripped:
         return NOTHING
     try:
-        return _DECODER.raw_decode(stripped)[0]
+        return decoder.raw_decode(stripped)[0]
     except RecursionError:
         return MALFORMED
     except ValueError:
@@ -51,7 +70,7 @@ def parse(text: str) -> Any:
     if "'" not in stripped:
         return MALFORMED
     try:
-        return _DECODER.raw_decode(_TOKEN.sub(_double_quoted, stripped))[0]
+        return decoder.raw_decode(_TOKEN.sub(_double_quoted, stripped))[0]
     except (ValueError, RecursionError):
         return MALFORMED
 

@@ -143,8 +143,8 @@ def _interval_part(call: Call, field: str, source: Typed) -> Typed:
     if isinstance(source.type, DayTimeIntervalType) and unit in ("DAY", "HOUR", "MINUTE"):
         whole = f"{micros} // {MICROS[unit]}"
         rest = {"DAY": whole, "HOUR": f"({whole}) % 24", "MINUTE": f"({whole}) % 60"}[unit]
-        kind = IntegerType() if unit == "DAY" else ByteType()
-        return Typed(cast_sql(f"({rest})", kind), kind, source.nullable)
+        part: DataType = IntegerType() if unit == "DAY" else ByteType()
+        return Typed(cast_sql(f"({rest})", part), part, source.nullable)
     raise AnalysisException(f"extract() knows no field {field!r} of this interval", "INVALID_EXTRACT_FIELD")
 
 

@@ -107,8 +107,8 @@ def _concat_ws(call: Call) -> Typed:
         else:
             parts.append(f"list_filter([{call.coerced(index, StringType()).sql}], lambda w_: w_ IS NOT NULL)")
     if all(not isinstance(call.arg(n).type, ArrayType) for n in range(1, len(call))) and len(call) > 1:
-        texts = ", ".join(call.coerced(n, StringType()).sql for n in range(1, len(call)))
-        return Typed(f"concat_ws({separator.sql}, {texts})", StringType(), separator.nullable)
+        rest = ", ".join(call.coerced(n, StringType()).sql for n in range(1, len(call)))
+        return Typed(f"concat_ws({separator.sql}, {rest})", StringType(), separator.nullable)
     every = f"flatten([{', '.join(parts)}])" if parts else "[]::VARCHAR[]"
     sql = let(
         separator.sql,
