@@ -56,7 +56,9 @@ def column(values: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
         return _moments(values)
     if pa.types.is_string(values.type):  # Spark's strings may hold bytes that are no UTF-8
-        return [None if v is None else v.decode("utf-8", "replace") for v in values.cast(pa.binary()).to_pylist()]
+        return [
+            None if v is None else v.decode("utf-8", "replace") for v in values.cast(pa.binary()).to_pylist()
+        ]
     return [canonical(v, values.type) for v in values.to_pylist()]
 
 

@@ -2,8 +2,9 @@
 
 ``[function ...]`` begins a section: the functions that its expressions prove. Words after a colon change how they are
 asked: ``zones`` also in New York's time, ``legacy`` also without ANSI, ``one`` without a table, ``aggregate`` by group,
-``ulp`` allows floats one bit of difference, ``approx`` compares them to 14 digits, ``unordered`` takes lists for
-sets, ``refused`` holds what Spark answers and we refuse with a reason. ``#`` begins a comment, which says why wherever the comparison is not exact.
+``empty`` over no rows, ``generator`` with all the rows that it makes. Others change what is compared: ``ulp`` allows
+floats one bit of difference, ``approx`` compares them to 14 digits, ``unordered`` takes lists for sets, ``refused``
+holds what Spark answers and we refuse with a reason. ``#`` begins a comment: why a comparison is not exact.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "cases"
 DST_ZONE = "America/New_York"
+SHAPES = ("one", "aggregate", "empty", "generator")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def load(family: str) -> list[Case]:
             names, _, words = text[1:-1].partition(":")
             functions, options = tuple(names.split()), frozenset(words.split())
             continue
-        shape = next((s for s in ("one", "aggregate") if s in options), "rows")
+        shape = next((s for s in SHAPES if s in options), "rows")
         for zone in ("UTC", DST_ZONE) if "zones" in options else ("UTC",):
             for ansi in (True, False) if "legacy" in options else (True,):
                 found[Case(functions, text, zone, ansi, shape, options)] = None

@@ -6,14 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlglot import exp
+
 from tests.golden import cases
 from tests.golden.asking import Asker, Outcome
-
 from tidemill.errors import ParseException
 from tidemill.plan.dialect import parse_expression
 from tidemill.plan.expressions import known_functions
@@ -46,7 +46,7 @@ def key(answer: dict[str, Any]) -> str:
     return json.dumps([answer[k] for k in ("sql", "zone", "ansi", "shape")])
 
 
-@lru_cache(maxsize=None)
+@cache
 def called(sql: str) -> tuple[str, ...]:
     """The functions that an expression calls, in lower case; none if only Spark can read it."""
     try:

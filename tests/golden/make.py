@@ -21,8 +21,9 @@ import canonical  # noqa: E402
 import cases  # noqa: E402
 import inputs  # noqa: E402
 from pyspark.errors import PySparkException  # noqa: E402
-from pyspark.sql import SparkSession  # noqa: E402
+from pyspark.sql import DataFrame, SparkSession  # noqa: E402
 from pyspark.sql import functions as F  # noqa: E402
+from pyspark.sql.types import StructType  # noqa: E402
 
 MANY = 30
 """Expressions that are tried in one query; those of a query that fails are tried alone."""
@@ -55,9 +56,13 @@ def ask(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
     query = {
         "rows": f"SELECT {items} FROM t ORDER BY k",
         "one": f"SELECT {items}",
+        "empty": f"SELECT {items} FROM t WHERE false",
+        "generator": f"SELECT k, {first.sql} FROM (SELECT * FROM t ORDER BY k)",
         "aggregate": f"SELECT g, {items} FROM t GROUP BY g ORDER BY g",
     }[first.shape]
     try:
+        if first.shape == "generator":
+            return [generated(spark.sql(query), first)]
         frame = spark.sql(query)
         offset = 1 if first.shape == "aggregate" else 0
         kinds = [f.dataType.simpleString() for f in frame.schema.fields][offset:]
@@ -71,6 +76,14 @@ def ask(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
         {**c.key(), "type": kinds[n], "values": canonical.column(found.column(n + offset))}
         for n, c in enumerate(group)
     ]
+
+
+def generated(frame: DataFrame, case: cases.Case) -> dict:
+    """All rows of a generator, and the struct that its columns would make."""
+    kind = StructType(frame.schema.fields[1:]).simpleString()
+    found = frame.toArrow()
+    values = zip(*(canonical.column(c) for c in found.columns), strict=True)
+    return {**case.key(), "type": kind, "values": [list(row) for row in values]}
 
 
 def product(spark: SparkSession, group: list[cases.Case]) -> list[dict]:
@@ -105,8 +118,9 @@ def answer(spark: SparkSession, family: str) -> list[dict]:
         spark.conf.set("spark.sql.session.timeZone", zone)
         spark.conf.set("spark.sql.ansi.enabled", str(ansi).lower())
         group = [c for c in wanted if (c.zone, c.ansi, c.shape) == (zone, ansi, shape)]
-        for start in range(0, len(group), MANY):
-            for part in apart(group[start : start + MANY]):
+        many = 1 if shape == "generator" else MANY
+        for start in range(0, len(group), many):
+            for part in apart(group[start : start + many]):
                 found.update(zip(part, ask(spark, part), strict=True))
     return [found[c] for c in wanted]
 

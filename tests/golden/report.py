@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.golden import cases, judging
 from tests.golden.asking import Asker
-
 from tidemill.plan.expressions import known_functions
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from tests.golden import cases
 from tests.golden.asking import Asker
 from tests.golden.judging import answers, called, difference, groups, key
-
 from tidemill.plan.expressions import known_functions
 
 
