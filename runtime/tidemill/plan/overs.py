@@ -39,11 +39,7 @@ def _over(compiler: Compiler, node: exp.Window) -> Typed:
     if function.kind == "window":
         check_arity(function, len(call.expressions))
         assert function.render is not None
-        if not node.args.get("order") and function.name not in ("nth_value",):
-            raise AnalysisException(
-                f"{function.name}() needs an order; write OVER (... ORDER BY ...)",
-                "WINDOW_FUNCTION_NEEDS_ORDER",
-            )
+        _check_frame(function.name, node)
         found = function.render(Call(function.name, call.expressions, compiler))
         nulls = " IGNORE NULLS)" if ignore_nulls else ")"
         sql = found.sql.replace(")" + OVER, nulls + OVER)
@@ -55,6 +51,11 @@ def _over(compiler: Compiler, node: exp.Window) -> Typed:
 
     if function.name in _PLACED and not isinstance(inner, exp.Filter):
         return _placed(compiler, node, Call(function.name, call.expressions, compiler), ignore_nulls)
+    if any(isinstance(a, exp.Distinct) for a in call.expressions):
+        raise AnalysisException(
+            f"{function.name}(DISTINCT ...) cannot stand OVER a window; aggregate in a query of its own and join it",
+            "DISTINCT_WINDOW_FUNCTION_UNSUPPORTED",
+        )
     if ignore_nulls:
         inner = exp.IgnoreNulls(this=inner.copy())
     spec = aggregate_spec(inner, compiler)
@@ -65,6 +66,24 @@ def _over(compiler: Compiler, node: exp.Window) -> Typed:
         spec.type,
         spec.nullable,
     )
+
+
+def _check_frame(name: str, node: exp.Window) -> None:
+    """Functions of a row's place need an order and fix their frame; `nth_value` takes any."""
+    if name == "nth_value":
+        return
+    if not node.args.get("order"):
+        raise AnalysisException(
+            f"{name}() needs an order; write OVER (... ORDER BY ...)", "WINDOW_FUNCTION_FRAME_NOT_ORDERED"
+        )
+    spec = node.args.get("spec")
+    neighbour = name in ("lag", "lead")
+    given = spec and [str(spec.args.get(k)) for k in ("kind", "start", "start_side", "end")]
+    if given and (neighbour or given != ["ROWS", "UNBOUNDED", "PRECEDING", "CURRENT ROW"]):
+        raise AnalysisException(
+            f"{name}() has a frame of its own; leave {spec.sql('spark')} out",
+            "_LEGACY_ERROR_TEMP_1035" if neighbour else "_LEGACY_ERROR_TEMP_1036",
+        )
 
 
 _PLACED = {"first": "first_value", "first_value": "first_value", "any_value": "first_value", "last": "last_value",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidemill.errors import AnalysisException
 from tidemill.plan.aggregates import OVER
 from tidemill.plan.casts import cast
 from tidemill.plan.functions.registry import Call, special
@@ -19,8 +20,18 @@ def _share(call: Call) -> Typed:
     return Typed(f"{call.name}(){OVER}", DoubleType(), False)
 
 
+def _at_least_one(call: Call, index: int, default: int | None = None) -> None:
+    given = call.literal(index, default)
+    if isinstance(given, int) and given < 1:
+        raise AnalysisException(
+            f"argument {index + 1} of {call.name}() must be at least 1, not {given}; rows count from 1",
+            "DATATYPE_MISMATCH.VALUE_OUT_OF_RANGE",
+        )
+
+
 @special("ntile", most=1, kind="window")
 def _ntile(call: Call) -> Typed:
+    _at_least_one(call, 0, 1)
     return Typed(f"CAST(ntile({call.literal(0, 1)}){OVER} AS INTEGER)", IntegerType(), False)
 
 
@@ -35,6 +46,7 @@ def _neighbour(call: Call) -> Typed:
 @special("nth_value", least=2, most=3, kind="window")
 def _nth_value(call: Call) -> Typed:
     value = call.arg(0)
+    _at_least_one(call, 1)
     nulls = " IGNORE NULLS" if call.literal(2, False) else ""
     return Typed(
         f"nth_value({value.sql}, {call.coerced(1, IntegerType()).sql}{nulls}){OVER}", value.type, True
