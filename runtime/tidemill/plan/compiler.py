@@ -233,13 +233,17 @@ def _call(compiler: Compiler, node: exp.Anonymous) -> Typed:
             f"{function.name}() is {_ARTICLE.get(function.kind, function.kind)} and cannot stand inside a scalar expression",
             "UNSUPPORTED_EXPR_FOR_OPERATOR",
         )
+    if function.kind == "window":
+        raise AnalysisException(
+            f"{function.name}() needs a window; write {function.name}() OVER (ORDER BY ...)",
+            "WINDOW_FUNCTION_WITHOUT_OVER_CLAUSE",
+        )
     check_arity(function, len(node.expressions))
     return function.render(Call(function.name, node.expressions, compiler))
 
 
 _ARTICLE = {
     "aggregate": "an aggregate",
-    "window": "a window function (it needs OVER)",
     "generator": "a generator",
     "planned": "part of the plan (use it as an item of its own)",
 }
