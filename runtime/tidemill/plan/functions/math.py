@@ -215,19 +215,32 @@ def _round_integer(value: Typed, scale: int, even: bool, call: Call) -> Typed:
     return Typed(wrapped(sql, value.type), value.type, value.nullable)
 
 
+SURE_SCALE = 12
+"""Digits up to which a double can be rounded by arithmetic: ten to that power is exact, and the product nearly."""
+
+
 def _round_fraction(value: Typed, scale: int, even: bool) -> str:
-    """Java rounds the decimal digits of a double, and not the double: 2.675 becomes 2.68."""
+    """Java rounds the decimal digits of a double, and not the double: 2.675 becomes 2.68.
+
+    A product that is small and clear of a tie has but one whole number to go to, and its quotient by a power of ten is
+    the double nearest to those digits. The rest goes by its digits, in a kernel.
+    """
     word = "even" if even else "up"
     single = "float" if isinstance(value.type, FloatType) else "double"
-    kernel = f"tm_round_{single}__{word}"
-    if scale == 0 and not even and isinstance(value.type, DoubleType):
-        return let(
-            value.sql,
-            lambda x: (
-                f"CASE WHEN NOT isfinite({x}) THEN {x} WHEN abs({x}) < 0.5 THEN 0.0 ELSE round({x}) END"
-            ),
-        )
-    return f"{kernel}({value.sql}, {scale})"
+    slow = f"tm_round_{single}__{word}({{0}}, {scale})"
+    if scale == 0 and not even:
+        whole = "CASE WHEN NOT isfinite({0}) THEN {0} WHEN abs({0}) < 0.5 THEN {1} ELSE round({0}) END"
+        return let(value.sql, lambda x: cast_sql(whole.format(x, cast_sql("0", value.type)), value.type))
+    if isinstance(value.type, FloatType) or not 0 <= scale <= SURE_SCALE:
+        return slow.format(value.sql)
+    power = f"{10**scale}.0::DOUBLE"
+
+    def quick(x: str) -> str:
+        scaled = f"({x} * {power})"
+        clear = f"abs({scaled}) < 1e9 AND abs(abs({scaled}) - trunc(abs({scaled})) - 0.5) > 1e-5 AND abs({scaled}) > 0.5"
+        return f"CASE WHEN {clear} THEN round({scaled}) / {power} ELSE {slow.format(x)} END"
+
+    return let(value.sql, quick)
 
 
 @special("conv", least=3, most=3)
