@@ -73,9 +73,7 @@ class JsonReading:
     def _render(self, text: str) -> str:
         wanted = self._wanted()
         shape = quote_text('"' + token_type(wanted).replace("\\", "\\\\").replace('"', '\\"') + '"')
-        # DuckDB's JSON forgives a comma before the end, Spark's does not.
-        sound = f"json_valid({text}) AND NOT regexp_matches({text}, ',\\s*[}}\\]]')"
-        opened = f"CASE WHEN {sound} THEN json_transform({text}, {shape}) END"
+        opened = f"CASE WHEN {sound(text)} THEN json_transform({text}, {shape}) END"
         known = self._with_corrupt("o_", wanted)
         chosen = f"CASE WHEN o_ IS NULL OR {self._doubt_at_top('o_', wanted)} THEN {self.slow}({text}) ELSE {known} END"
         return cast_sql(f"list_transform([{opened}], lambda o_: {chosen})[1]", self.kind)
@@ -174,7 +172,7 @@ class JsonReading:
         lost = f"({t} IS NOT NULL AND {self.value(t, kind)} IS NULL)"
         match kind:
             case StringType():
-                return _text_doubt(t)
+                return text_doubt(t)
             case StructType():
                 hollow = " AND ".join(f"{t}.{quote_name(f.name)} IS NULL" for f in kind) or "true"
                 return (
@@ -203,13 +201,20 @@ class JsonReading:
         return f"({t} IS NULL OR {some})" if null else f"({some})"
 
 
-def _text_doubt(t: str) -> str:
+def sound(text: str) -> str:
+    """SQL that is true where DuckDB reads a text as Spark does. DuckDB forgives a comma before the end, Spark does not."""
+    return f"(json_valid({text}) AND NOT regexp_matches({text}, ',\\s*[}}\\]]'))"
+
+
+def text_doubt(t: str) -> str:
     """Numbers that are not whole, which Java writes in its own way, and objects and arrays, in which they may be."""
     number = r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"
     fraction = f"(contains({t}, '.') OR contains({t}, 'e') OR contains({t}, 'E')) AND regexp_full_match({t}, '{number}')"
+    opening = f"({t} >= '[' AND {t} < '\\' OR {t} >= '{{' AND {t} < '|')"
     return (
         f"(({t} >= '0' AND {t} < ':' OR {t} >= '-' AND {t} < '.') AND {fraction} "
-        f"OR {t} >= '[' AND {t} < '\\' OR {t} >= '{{' AND {t} < '|' OR strlen({t}) < 10 AND lower({t}) IN ({_NO_NUMBERS}))"
+        f"OR {opening} AND regexp_matches({t}, '[0-9][.eE]|\\\\|[nN][aA][nN]|[iI][nN][fF]') "
+        f"OR strlen({t}) < 10 AND lower({t}) IN ({_NO_NUMBERS}))"
     )
 
 
@@ -226,4 +231,4 @@ def _depth(kind: DataType) -> int:
     return 0
 
 
-__all__ = ["JsonReading", "token_type"]
+__all__ = ["JsonReading", "sound", "text_doubt", "token_type"]

@@ -96,7 +96,10 @@ class JsonWriting:
                 )
             case IntegralType() | BooleanType() | DecimalType():
                 return cast(Typed(sql, kind), StringType(), self.settings).sql
-        return _quoted(cast(Typed(sql, kind), StringType(), self.settings).sql)
+        raise AnalysisException(
+            f"to_json(): values of the type {sql_name(kind)} are not supported; cast them to strings first",
+            "UNSUPPORTED_FEATURE.JSON_VALUE",
+        )
 
     def _moment(self, sql: str, kind: DataType, option: str, default: str) -> str:
         local = to_local(sql, self.settings) if isinstance(kind, TimestampType) else sql

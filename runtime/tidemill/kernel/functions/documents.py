@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill.kernel.functions.jsonschema import infer
-from tidemill.kernel.functions.jsontexts import MALFORMED, NOTHING, java_text, outermost, parse
+from tidemill.kernel.functions.jsontexts import MALFORMED, NOTHING, outermost, parse
 from tidemill.kernel.functions.jsonvalues import FAILED, FINE, Rules, convert
 from tidemill.kernel.functions.rows import Refused, by_row
 from tidemill.kernel.macros import KernelFunction, kernel
@@ -125,17 +124,6 @@ def _json_array_length() -> KernelFunction:
 @kernel("json_object_keys")
 def _json_object_keys() -> KernelFunction:
     return by_row(outermost, "VARCHAR[]", pa.list_(pa.string()))
-
-
-@kernel("schema_of_json")
-def _schema_of_json() -> KernelFunction:
-    return by_row(infer, "VARCHAR", pa.string())
-
-
-@kernel("json_text")
-def _json_text() -> KernelFunction:
-    """A string as JSON writes it: quoted, with Jackson's escapes."""
-    return by_row(java_text, "VARCHAR", pa.string())
 
 
 __all__ = ["OPTIONS", "Reader", "packed"]

@@ -14,7 +14,7 @@ ANY = object()
 NEVER = object()
 """A step ``.*``: Spark reads it, and matches nothing by it."""
 
-_STEP = re.compile(r"\.\*|\['\*'\]|\.([^.\[]+)|\['([^']+)'\]|\[\s*(\*|\d+)\s*\]")
+_STEP = re.compile(r"\.\*|\['\*'\]|\.\s*([^.\[]+)|\['([^']+)'\]|\[(\*|\d+)\]")
 
 Step = str | int | object
 

@@ -36,7 +36,7 @@ _DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant
 _FIRST = json.JSONDecoder(
     parse_int=Number,
     parse_float=Number,
-    parse_constant=Number,
+    parse_constant=lambda name: float(f"no {name}"),
     object_pairs_hook=lambda pairs: _firsts(pairs),
 )
 _BLANK = " \t\r\n"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tidemill.errors import AnalysisException, ParseException, did_you_mean
-from tidemill.kernel.functions import documents
+from tidemill.kernel.functions import documents, jsonpaths
+from tidemill.kernel.functions.jsonschema import infer
 from tidemill.plan.casts import sql_name
 from tidemill.plan.functions.registry import Call, define, special
-from tidemill.plan.jsonreading import JsonReading
-from tidemill.plan.typed import Typed, quote_text
+from tidemill.plan.jsonreading import JsonReading, sound, text_doubt
+from tidemill.plan.jsonwriting import JsonWriting
+from tidemill.plan.rendering import let
+from tidemill.plan.typed import Typed, quote_text, text_literal
 from tidemill.types import (
     ArrayType,
     DataType,
@@ -18,6 +21,7 @@ from tidemill.types import (
     StringType,
     StructField,
     StructType,
+    ddl,
     from_json_value,
     parse_ddl,
     parse_type,
@@ -44,7 +48,13 @@ def _from_json(call: Call) -> Typed:
 
 def written_schema(call: Call, index: int) -> DataType:
     """The schema that a literal writes as DDL or JSON."""
-    text = str(call.literal(index)).strip()
+    value = call.arg(index).value
+    if not isinstance(value, str):
+        raise AnalysisException(
+            f"{call.name}(): the schema must be a string constant, or schema_of_{call.name.removeprefix('from_')}() of one",
+            "INVALID_SCHEMA.NON_STRING_LITERAL",
+        )
+    text = value.strip()
     if text[:1] in ("{", '"'):
         import json
 
@@ -133,9 +143,71 @@ define(
 define(
     "json_array_length",
     "string -> int",
-    "CASE WHEN json_valid({0}) THEN CASE WHEN json_type({0}) = 'ARRAY' THEN CAST(json_array_length({0}) AS INTEGER) END "
+    "CASE WHEN json_valid({0}) THEN CASE WHEN TRY(json_type({0})) = 'ARRAY' THEN CAST(TRY(json_array_length({0})) AS INTEGER) END "
     "ELSE tm_json_array_length({0}) END",
     nullable=True,
 )
 
-__all__ = ["given_options", "nullable", "quote_text", "reading_options", "written_schema"]
+
+@special("get_json_object", least=2, most=2)
+def _get_json_object(call: Call) -> Typed:
+    text, path = call.coerced(0, StringType()), call.coerced(1, StringType())
+    native = duck_path(path.value) if isinstance(path.value, str) else None
+    if native is None:
+        return Typed(f"tm_get_json_object({text.sql}, {path.sql})", StringType(), True)
+    return Typed(let(text.sql, lambda x: found_at(x, native, path.sql)), StringType(), True)
+
+
+def duck_path(path: str) -> str | None:
+    """The same path for DuckDB; None for those that only the kernel follows."""
+    steps = jsonpaths.steps(path)
+    if not steps or isinstance(steps[-1], int):  # an element that is null is the text 'null'
+        return None
+    found = "$"
+    for step in steps:
+        if isinstance(step, int):
+            found += f"[{step}]"
+        elif isinstance(step, str) and '"' not in step and "*" not in step:
+            found += f'."{step}"'
+        else:
+            return None
+    return found
+
+
+def found_at(x: str, native: str, path: str) -> str:
+    """What a path leads to in the text ``x``; the kernel is asked where DuckDB's answer may be another."""
+    slow = f"tm_get_json_object({x}, {path})"
+    answer = f"json_extract_string({x}, {quote_text(native)})"
+    certain = f"CASE WHEN {text_doubt('f_')} THEN {slow} ELSE f_ END"
+    return f"CASE WHEN {sound(x)} THEN list_transform([{answer}], lambda f_: {certain})[1] ELSE {slow} END"
+
+
+@special("schema_of_json", least=1, most=2)
+def _schema_of_json(call: Call) -> Typed:
+    text = call.literal(0)
+    given_options(call, 1)
+    found = infer(text) if isinstance(text, str) else None
+    if found is None:
+        raise AnalysisException(
+            f"schema_of_json(): {text!r} is no JSON text; pass an example like '{{\"a\": 1}}'",
+            "INVALID_JSON_SCHEMA",
+        )
+    return text_literal(ddl(found))
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+_WRITING = ("ignorenullfields", "dateformat", "timestampformat", "timestampntzformat", "timezone")
+
+
+@special("to_json", least=1, most=2)
+def _to_json(call: Call) -> Typed:
+    value = call.arg(0)
+    if not isinstance(value.type, (StructType, ArrayType, MapType)):
+        raise call.mismatch("be a struct, an array or a map")
+    options = {k: v for k, v in given_options(call, 1).items() if k in _WRITING}
+    writing = JsonWriting(options, call.settings)
+    return Typed(f"CAST({writing.text(value.sql, value.type)} AS VARCHAR)", StringType(), value.nullable)
+
+
+__all__ = ["duck_path", "found_at", "given_options", "nullable", "reading_options", "written_schema"]
