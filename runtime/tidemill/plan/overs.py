@@ -79,7 +79,7 @@ def _check_frame(name: str, node: exp.Window) -> None:
     spec = node.args.get("spec")
     neighbour = name in ("lag", "lead")
     given = spec and [str(spec.args.get(k)) for k in ("kind", "start", "start_side", "end")]
-    if given and (neighbour or given != ["ROWS", "UNBOUNDED", "PRECEDING", "CURRENT ROW"]):
+    if spec and given and (neighbour or given != ["ROWS", "UNBOUNDED", "PRECEDING", "CURRENT ROW"]):
         raise AnalysisException(
             f"{name}() has a frame of its own; leave {spec.sql('spark')} out",
             "_LEGACY_ERROR_TEMP_1035" if neighbour else "_LEGACY_ERROR_TEMP_1036",
