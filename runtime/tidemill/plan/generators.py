@@ -1,4 +1,4 @@
-"""Functions that make rows: explode, posexplode, inline and stack, with their outer forms."""
+"""Functions that make rows: explode, posexplode, inline, stack and json_tuple, with their outer forms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from sqlglot import exp
 
 from tidemill.errors import AnalysisException
 from tidemill.plan.expressions import Settings, Typed, compile_expression
+from tidemill.plan.functions.json import field_text
 from tidemill.plan.nodes import Generate
-from tidemill.types import ArrayType, DataType, IntegerType, MapType, StructType
+from tidemill.types import ArrayType, DataType, IntegerType, MapType, StringType, StructType
 
-GENERATORS = ("explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack")
+GENERATORS = ("explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack",
+              "json_tuple")  # fmt: skip
 
 
 def generator_outputs(
@@ -21,6 +23,8 @@ def generator_outputs(
     name = str(call.this).lower().removesuffix("_outer")
     if name == "stack":
         return _stack_outputs(call, columns, settings)
+    if name == "json_tuple":
+        return [(f"c{i}", StringType()) for i in range(len(call.expressions) - 1)]
     kind = compile_expression(call.expressions[0], columns, settings).type
     if name == "inline" and isinstance(kind, ArrayType) and isinstance(kind.elementType, StructType):
         return [(f.name, f.dataType) for f in kind.elementType.fields]
@@ -62,6 +66,9 @@ def compile_generator(
     name = name.removesuffix("_outer")
     if name == "stack":
         lists = _stack_lists(call, columns, len(made), settings)
+    elif name == "json_tuple":
+        text, *keys = (compile_expression(e, columns, settings) for e in call.expressions)
+        lists = [f"[{field_text(text, key)}]" for key in keys]
     else:
         argument = compile_expression(call.expressions[0], columns, settings)
         lists = _lists(name, argument)

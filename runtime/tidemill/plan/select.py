@@ -333,8 +333,10 @@ def generate(
 
 def _check_arity(e: exp.Anonymous) -> None:
     given, name = len(e.expressions), function_name(e)
-    if given != 1 if name != "stack" else given < 2:
-        wanted = "a number of rows and their values" if name == "stack" else "1 argument"
+    wanted = {"stack": "a number of rows and their values", "json_tuple": "a text and some field names"}.get(
+        name, "1 argument"
+    )
+    if given < 2 if name in ("stack", "json_tuple") else given != 1:
         raise AnalysisException(
             f"`{name}` requires {wanted}, but the actual number of arguments is {given}",
             "WRONG_NUM_ARGS.WITHOUT_SUGGESTION",

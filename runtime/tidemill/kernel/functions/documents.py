@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill.kernel.functions.jsontexts import MALFORMED, NOTHING, outermost, parse
+from tidemill.kernel.functions.jsontexts import MALFORMED, NOTHING, outermost, parse, plain
 from tidemill.kernel.functions.jsonvalues import FAILED, FINE, Rules, convert
 from tidemill.kernel.functions.rows import Refused, by_row
 from tidemill.kernel.macros import KernelFunction, kernel
@@ -110,6 +110,16 @@ def _get_json_object() -> KernelFunction:
     from tidemill.kernel.functions.jsonpaths import look_up
 
     return by_row(look_up, "VARCHAR", pa.string())
+
+
+@kernel("json_field")
+def _json_field() -> KernelFunction:
+    def field(text: str, key: str) -> str | None:
+        value = parse(text, first=True)
+        found = value.get(key) if isinstance(value, dict) else None
+        return None if found is None else plain(found)
+
+    return by_row(field, "VARCHAR", pa.string())
 
 
 @kernel("json_array_length")

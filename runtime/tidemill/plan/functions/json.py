@@ -8,7 +8,7 @@ from tidemill.errors import AnalysisException, ParseException, did_you_mean
 from tidemill.kernel.functions import documents, jsonpaths
 from tidemill.kernel.functions.jsonschema import infer
 from tidemill.plan.casts import sql_name
-from tidemill.plan.functions.registry import Call, define, special
+from tidemill.plan.functions.registry import Call, Function, add, define, special
 from tidemill.plan.jsonreading import JsonReading, sound, text_doubt
 from tidemill.plan.jsonwriting import JsonWriting
 from tidemill.plan.rendering import let
@@ -155,7 +155,10 @@ def _get_json_object(call: Call) -> Typed:
     native = duck_path(path.value) if isinstance(path.value, str) else None
     if native is None:
         return Typed(f"tm_get_json_object({text.sql}, {path.sql})", StringType(), True)
-    return Typed(let(text.sql, lambda x: found_at(x, native, path.sql)), StringType(), True)
+    return Typed(let(text.sql, lambda x: found_at(x, native, f"tm_get_json_object({x}, {path.sql})")), StringType(), True)
+
+
+add(Function("json_tuple", "generator", arity=(2, None)))
 
 
 def duck_path(path: str) -> str | None:
@@ -174,9 +177,17 @@ def duck_path(path: str) -> str | None:
     return found
 
 
-def found_at(x: str, native: str, path: str) -> str:
-    """What a path leads to in the text ``x``; the kernel is asked where DuckDB's answer may be another."""
-    slow = f"tm_get_json_object({x}, {path})"
+def field_text(text: Typed, key: Typed) -> str:
+    """A field of the outermost object as json_tuple() gives it."""
+    slow = f"tm_json_field({text.sql}, {key.sql})"
+    if not isinstance(key.value, str) or not key.value or '"' in key.value or "*" in key.value:
+        return slow
+    native = f'$."{key.value}"'
+    return let(text.sql, lambda x: found_at(x, native, slow))
+
+
+def found_at(x: str, native: str, slow: str) -> str:
+    """What a path leads to in the text ``x``; ``slow`` is asked where DuckDB's answer may be another than Spark's."""
     answer = f"json_extract_string({x}, {quote_text(native)})"
     certain = f"CASE WHEN {text_doubt('f_')} THEN {slow} ELSE f_ END"
     return f"CASE WHEN {sound(x)} THEN list_transform([{answer}], lambda f_: {certain})[1] ELSE {slow} END"
@@ -210,4 +221,4 @@ def _to_json(call: Call) -> Typed:
     return Typed(f"CAST({writing.text(value.sql, value.type)} AS VARCHAR)", StringType(), value.nullable)
 
 
-__all__ = ["duck_path", "found_at", "given_options", "nullable", "reading_options", "written_schema"]
+__all__ = ["duck_path", "field_text", "found_at", "given_options", "nullable", "reading_options", "written_schema"]
