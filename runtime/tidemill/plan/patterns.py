@@ -53,7 +53,12 @@ def native_pattern(pattern: Typed) -> str | None:
         )
     if pattern.value is not None and _BEYOND_RE2.search(pattern.value):
         return None
+    if pattern.value is not None and _NAMED_GROUP.search(pattern.value):
+        return quote_text(_NAMED_GROUP.sub("(?P<", pattern.value))
     return pattern.sql
+
+
+_NAMED_GROUP = re.compile(r"(?<!\\)\(\?<(?![=!])")
 
 
 def group_count(pattern: Any) -> int:

@@ -18,6 +18,7 @@ from tidemill.types import (
     DayTimeIntervalType,
     DecimalType,
     DoubleType,
+    FloatType,
     IntegralType,
     LongType,
     MapType,
@@ -165,7 +166,7 @@ def _try_sum(call: Call) -> AggregateSpec:
 
 def _sum_spec(call: Call, safe: bool) -> AggregateSpec:
     if isinstance(call.arg(0).type, (DayTimeIntervalType, YearMonthIntervalType)):
-        return simple(f"sum({call.arg(0).sql})", "sum({0})", call.arg(0).type)
+        return _interval_sum(call.arg(0))
     value = _number(call)
     kind = _sum_type(value.type)
     if isinstance(kind, DoubleType):
@@ -185,6 +186,19 @@ def _sum_spec(call: Call, safe: bool) -> AggregateSpec:
     )
 
 
+def _interval_sum(value: Typed) -> AggregateSpec:
+    """The sum in microseconds or in months: DuckDB does not add intervals up."""
+    days = isinstance(value.type, DayTimeIntervalType)
+    unit = "epoch_us({0})" if days else "(date_part('year', {0}) * 12 + date_part('month', {0}))"
+    sums = Partial(
+        f"CAST({over_rows(f'sum({unit.format(value.sql)})')} AS BIGINT)",
+        "CAST(sum({0}) AS BIGINT)",
+        LongType(),
+    )
+    finish = "to_microseconds({0})" if days else "to_months(CAST({0} AS INTEGER))"
+    return whole(value.type, True, sums, finish=finish)
+
+
 def _whole_sum(call: Call, sums: str, safe: bool) -> tuple[str, str, str]:
     if safe:
         return wrapped(sums, LongType()), wrapped("sum({0})", LongType()), "{0}"
@@ -197,15 +211,15 @@ def _decimal_sum(sql: str, kind: DataType, safe: bool) -> str:
 
 @aggregate("avg mean")
 def _avg(call: Call) -> AggregateSpec:
-    return _avg_spec(call, safe=not call.settings.ansi)
+    return average(call, safe=not call.settings.ansi)
 
 
 @aggregate("try_avg")
 def _try_avg(call: Call) -> AggregateSpec:
-    return _avg_spec(call, safe=True)
+    return average(call, safe=True)
 
 
-def _avg_spec(call: Call, safe: bool) -> AggregateSpec:
+def average(call: Call, safe: bool) -> AggregateSpec:
     if isinstance(call.arg(0).type, (DayTimeIntervalType, YearMonthIntervalType)):
         raise AnalysisException(
             f"{call.name}({sql_name(call.arg(0).type)}) is not supported; average its seconds",
@@ -322,8 +336,12 @@ def _collect_set(call: Call) -> AggregateSpec:
             "DATATYPE_MISMATCH.UNSUPPORTED_INPUT_TYPE",
         )
     kind = ArrayType(value.type, False)
+    # -0.0 and 0.0 are one value, and written as the latter.
+    item = value.sql
+    if isinstance(value.type, (DoubleType, FloatType)):
+        item = f"CASE WHEN {item} = 0 THEN {cast_sql('0', value.type)} ELSE {item} END"
     part = Partial(
-        over_rows(f"list(DISTINCT {value.sql})", f"{value.sql} IS NOT NULL"),
+        over_rows(f"list(DISTINCT {item})", f"{value.sql} IS NOT NULL"),
         "list_distinct(flatten(list({0})))",
         kind,
     )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from tidemill.plan.functions.registry import Call, special
 from tidemill.plan.typed import Typed
-from tidemill.types import BinaryType, IntegerType, LongType, MapType, StringType
+from tidemill.types import (
+    BinaryType,
+    DayTimeIntervalType,
+    IntegerType,
+    LongType,
+    MapType,
+    NullType,
+    StringType,
+    YearMonthIntervalType,
+)
 
 
 def _bytes(call: Call) -> Typed:
@@ -12,6 +21,8 @@ def _bytes(call: Call) -> Typed:
     value = call.arg(0)
     if isinstance(value.type, BinaryType):
         return value
+    if not isinstance(value.type, (StringType, NullType)):
+        raise call.mismatch("be text or binary")
     text = call.coerced(0, StringType())
     return Typed(f"encode({text.sql})", BinaryType(), text.nullable)
 
@@ -55,4 +66,13 @@ def _xxhash64(call: Call) -> Typed:
 def _hashed(call: Call) -> str:
     if any(isinstance(a.type, MapType) for a in call.args):
         raise call.mismatch("be no maps, whose entries have no order")
-    return ", ".join(a.sql for a in call.args)
+    return ", ".join(_plain(a) for a in call.args)
+
+
+def _plain(value: Typed) -> str:
+    """Spark hashes an interval as its microseconds or months."""
+    if isinstance(value.type, DayTimeIntervalType):
+        return f"epoch_us({value.sql})"
+    if isinstance(value.type, YearMonthIntervalType):
+        return f"CAST(date_part('year', {value.sql}) * 12 + date_part('month', {value.sql}) AS INTEGER)"
+    return value.sql

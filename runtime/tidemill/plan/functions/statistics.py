@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from sqlglot import exp
+
 from tidemill.errors import AnalysisException
 from tidemill.plan.aggregates import AggregateSpec, Partial, over_rows, whole
+from tidemill.plan.functions.aggregate import average
 from tidemill.plan.functions.registry import Call, aggregate
 from tidemill.plan.typed import Typed
 from tidemill.types import (
@@ -141,7 +144,6 @@ def _covariance(call: Call) -> AggregateSpec:
 
 
 _REGRESSIONS = {  # of y on x, where the call's first argument is y
-    "regr_avgx": "CASE WHEN ({0}).n > 0 THEN ({0}).ay END", "regr_avgy": "CASE WHEN ({0}).n > 0 THEN ({0}).ax END",
     "regr_sxx": "CASE WHEN ({0}).n > 0 THEN ({0}).my END", "regr_syy": "CASE WHEN ({0}).n > 0 THEN ({0}).mx END",
     "regr_sxy": "CASE WHEN ({0}).n > 0 THEN ({0}).c END",
     "regr_slope": "CASE WHEN ({0}).n > 1 AND ({0}).my > 0 THEN ({0}).c / ({0}).my END",
@@ -149,6 +151,14 @@ _REGRESSIONS = {  # of y on x, where the call's first argument is y
     "regr_r2": "CASE WHEN ({0}).n > 1 AND ({0}).my > 0 THEN CASE WHEN ({0}).mx = 0 THEN 1.0 "
                "ELSE ({0}).c * ({0}).c / (({0}).mx * ({0}).my) END END",
 }  # fmt: skip
+
+
+@aggregate("regr_avgx regr_avgy", least=2, most=2)
+def _regression_average(call: Call) -> AggregateSpec:
+    """The plain average, with a decimal's type, over the rows in which neither is NULL."""
+    given = exp.and_(*(exp.Is(this=n.copy(), expression=exp.Null()).not_() for n in call.nodes))
+    kept = exp.Case(ifs=[exp.If(this=given, true=call.nodes[call.name == "regr_avgx"].copy())])
+    return average(Call(call.name, [kept], call.compiler), not call.settings.ansi)
 
 
 @aggregate(" ".join([*_REGRESSIONS, "regr_count"]), least=2, most=2)
