@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,13 @@ from tests.golden import cases
 from tests.golden.asking import Asker
 from tests.golden.judging import answers, called, difference, groups, key
 from tidemill.plan.expressions import known_functions
+
+KNOWN: dict[str, str] = json.loads((Path(__file__).parent / "known_differences.json").read_text())
+"""Expressions that answer otherwise than Spark, and how; docs/api-coverage.md lists them for users."""
+
+
+INTERNAL = {"drop_field", "update_field"}
+"""What `Column.dropFields` and `withField` are made of; SQL has no names for them (tests/sql/test_answers.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +32,13 @@ def asker() -> Iterator[Asker]:
     ("family", "group"), [pytest.param(f, g, id=f"{f}-{n.replace(' ', '-')}"[:90]) for f, n, g in groups()]
 )
 def test_answers_are_sparks(asker: Asker, family: str, group: list[cases.Case]) -> None:
-    wrong = [text for case in group if (text := difference(asker, case, answers(family)[key(case.key())]))]
+    found = {case.sql: "" for case in group}
+    for case in group:
+        found[case.sql] += difference(asker, case, answers(family)[key(case.key())])
+    wrong = [text for sql, text in found.items() if text and sql not in KNOWN]
     assert not wrong, "\n" + "\n".join(wrong)
+    mended = [sql for sql, text in found.items() if not text and sql in KNOWN]
+    assert not mended, f"these answer as Spark does now; take them out of known_differences.json: {mended}"
 
 
 def test_every_mapped_function_has_golden_answers() -> None:
@@ -33,7 +47,10 @@ def test_every_mapped_function_has_golden_answers() -> None:
     missing = [
         name
         for name, kind in known_functions().items()
-        if name not in proven and kind != "planned" and not name.endswith("_within_group")
+        if name not in proven
+        and name not in INTERNAL
+        and kind != "planned"
+        and not name.endswith("_within_group")
     ]
     assert not missing, f"no golden answers for {len(missing)} functions: {' '.join(missing)}"
 
