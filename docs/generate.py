@@ -19,6 +19,8 @@ from tidemill.plan.functions import known_functions  # noqa: E402
 
 SNAPSHOT = DOCS.parent / "tests" / "golden" / "data" / "pyspark_functions.json"
 
+KNOWN = DOCS.parent / "tests" / "golden" / "known_differences.json"
+
 
 def metrics() -> str:
     lines = [
@@ -53,6 +55,14 @@ def coverage() -> str:
         "| function | kind |",
         "|---|---|",
         *(f"| `{n}` | {known[n.lower()]} |" for n in mapped),
+        "",
+        "## Known differences",
+        "",
+        "Expressions whose answers are known to differ from Spark's; a test fails when one no longer does.",
+        "",
+        "| expression | difference |",
+        "|---|---|",
+        *(f"| `{sql}` | {how} |" for sql, how in sorted(json.loads(KNOWN.read_text()).items())),
         "",
         "## Refused",
         "",
