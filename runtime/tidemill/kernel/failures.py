@@ -57,6 +57,8 @@ _NATIVE: tuple[tuple[re.Pattern[str], str, str], ...] = (
     (re.compile(r"Division by zero"), "DIVIDE_BY_ZERO", _REMEDY),
     (re.compile(r"Type \w+ with value .* can't be cast .*to the destination type DECIMAL|Could not cast value .* to DECIMAL"
                 r"|Casting .* to DECIMAL"), "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION", _REMEDY),
+    # No column of Spark's is of 128 bits: such a value is a sum or a product.
+    (re.compile(r"Type INT128 with value .* can't be cast"), "ARITHMETIC_OVERFLOW", _REMEDY),
     (re.compile(r"can't be cast because the value is out of range"), "CAST_OVERFLOW", _REMEDY),
     (re.compile(r"Could not convert string|date field value out of range|timestamp field value out of range"
                 r"|invalid (date|timestamp) field format"), "CAST_INVALID_INPUT", _REMEDY),

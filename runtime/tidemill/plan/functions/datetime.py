@@ -505,7 +505,7 @@ def _make_date(call: Call) -> Typed:
 def _or_out_of_bounds(made: str, parts: list[Typed]) -> str:
     known = " AND ".join(f"{p.sql} IS NOT NULL" for p in parts)
     error = failure(
-        "DATETIME_FIELD_OUT_OF_BOUNDS.WITH_SUGGESTION",
+        "DATETIME_FIELD_OUT_OF_BOUNDS.WITHOUT_SUGGESTION",
         f"There is no such time: {'-'.join('{}' for _ in parts)}; use the `try_` function for NULL instead.",
         *(p.sql for p in parts),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidemill.errors import AnalysisException
 from tidemill.plan.functions.registry import Call, special
 from tidemill.plan.typed import Typed
 from tidemill.types import (
@@ -65,7 +66,10 @@ def _xxhash64(call: Call) -> Typed:
 
 def _hashed(call: Call) -> str:
     if any(isinstance(a.type, MapType) for a in call.args):
-        raise call.mismatch("be no maps, whose entries have no order")
+        raise AnalysisException(
+            f"{call.name}() cannot take maps, whose entries have no order; hash map_entries() sorted",
+            "DATATYPE_MISMATCH.HASH_MAP_TYPE",
+        )
     return ", ".join(_plain(a) for a in call.args)
 
 
