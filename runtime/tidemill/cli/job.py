@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from tidemill import sources
 from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
+from tidemill.clock import SYSTEM, Clock
 from tidemill.errors import AnalysisException, CheckpointError, TidemillError
 from tidemill.launch import QuerySpec, SinkSpec, Trigger, start
 from tidemill.plan import analyze
@@ -48,13 +48,21 @@ class Job:
     spark: SparkSession
     secrets: SecretResolver = field(default_factory=SecretResolver)
     queries: list[StreamingQuery] = field(default_factory=list)
+    clock: Clock = field(default_factory=lambda: SYSTEM)
+    """What tells when ``stopAt`` has come."""
 
     @classmethod
-    def create(cls, manifest: StreamingJob, directory: Path, secrets: SecretResolver | None = None) -> Job:
+    def create(
+        cls,
+        manifest: StreamingJob,
+        directory: Path,
+        secrets: SecretResolver | None = None,
+        clock: Clock = SYSTEM,
+    ) -> Job:
         """A job with a session of its own, in which its sources, tables and functions are known by their names."""
         builder = SparkSession.builder.appName(manifest.name)
         spark = builder.getOrCreate().newSession()
-        job = cls(manifest, directory, spark, secrets or SecretResolver())
+        job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock)
         for key, value in manifest.spec.conf.items():
             spark.conf.set(key, plain(job.secrets.resolve(value)))
         for function in manifest.spec.functions:
@@ -205,9 +213,8 @@ class Job:
     def deadline(self) -> float | None:
         """When ``stopAt`` next comes, in seconds since the epoch."""
         stop = self.manifest.spec.stop_at
-        return (
-            parse_stop_at(stop).after(datetime.fromtimestamp(time.time(), UTC)).timestamp() if stop else None
-        )
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        return parse_stop_at(stop).after(now).timestamp() if stop else None
 
 
 def decode_of(source: Source) -> Decode | None:

@@ -7,7 +7,6 @@ import runpy
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -19,6 +18,7 @@ import typer
 
 from tidemill.api import StreamingJob, load
 from tidemill.cli.validate import check
+from tidemill.clock import SYSTEM, Clock
 from tidemill.errors import ManifestError, TidemillError
 from tidemill.secrets import SecretResolver, plain
 
@@ -71,13 +71,14 @@ def run(
     log_format: str = "text",
     metrics_port: int = 0,
     secrets: SecretResolver | None = None,
+    clock: Clock = SYSTEM,
 ) -> int:
     """Run a job to its end; 0 if every query ended well."""
     from tidemill import logs
     from tidemill.cli.job import Job
 
     logs.configure(log_format)
-    job = Job.create(manifest, directory, secrets)
+    job = Job.create(manifest, directory, secrets, clock)
     watch(job.spark, metrics_port)
     with stop_signals() as stop:
         if manifest.spec.program is not None:
@@ -131,7 +132,7 @@ def attend(job: Job, stop: threading.Event) -> None:
     with progress_line(job) as show:
         while job.active and not stop.wait(TICK):
             show()
-            if job.errors or (deadline is not None and time.time() >= deadline):
+            if job.errors or (deadline is not None and job.clock.now() >= deadline):
                 break
         job.stop()
         show()
@@ -160,7 +161,7 @@ def _stop_program(job: Job, stop: threading.Event) -> None:
     from tidemill.sql.session import open_sessions
 
     deadline = job.deadline()
-    while not stop.wait(TICK) and (deadline is None or time.time() < deadline):
+    while not stop.wait(TICK) and (deadline is None or job.clock.now() < deadline):
         pass
     for session in open_sessions():
         for query in session.streams.active:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tidemill.kernel.functions import patterns
 from tidemill.kernel.functions.documents import packed
+from tidemill.plan import momenttexts
 from tidemill.plan.rendering import from_local, let
 from tidemill.plan.typed import Settings, cast_sql, duck_type, quote_name, quote_text
 from tidemill.types import (
@@ -32,8 +33,6 @@ EXACT_DIGITS = 15
 """Longer numbers do not survive DuckDB's JSON text, which passes them through a double."""
 
 _TEXTS = (StringType, DateType, TimestampType, TimestampNTZType, BinaryType)
-_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK = rf"{_DAY}[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{{1,6}})?"
 
 
 def token_type(kind: DataType) -> str:
@@ -134,23 +133,39 @@ class JsonReading:
         return f"map_from_entries(list_transform(map_entries({t}), lambda {name}: {pair}))"
 
     def _moment(self, t: str, kind: DataType) -> str:
-        form, regex = self._form(kind)
-        if regex is None:
-            return f"CAST(NULL AS {duck_type(kind)})"
-        read = f"try_strptime({t}, {quote_text(form)})" if form else f"TRY_CAST({t} AS {duck_type(kind)})"
+        option = self._option(kind)
+        if option in self.options:
+            native = self._native(option)
+            if native is None:
+                return f"CAST(NULL AS {duck_type(kind)})"
+            read = f"try_strptime({t}, {quote_text(native[1])})"
+            if isinstance(kind, TimestampType):
+                return from_local(read, self.local)
+            return cast_sql(read, kind)
         if isinstance(kind, TimestampType):
-            return from_local(read, self.local)
-        return f"CAST({read} AS DATE)" if form and isinstance(kind, DateType) else read
+            return momenttexts.instant_value(t, self.local)
+        return momenttexts.date_value(t) if isinstance(kind, DateType) else momenttexts.local_value(t)
 
-    def _form(self, kind: DataType) -> tuple[str, str | None]:
-        """DuckDB's format and the expression of what it reads as Spark would; no expression: it reads nothing so."""
-        option = {"date": "dateformat", "timestamp": "timestampformat"}.get(
+    def _moment_doubt(self, t: str, kind: DataType) -> str:
+        option = self._option(kind)
+        if option in self.options:
+            native = self._native(option)
+            lost = f"{self._moment(t, kind)} IS NULL"
+            if native is not None:
+                lost = f"NOT regexp_full_match({t}, {quote_text(native[0])}) OR {lost}"
+            return f"({t} IS NOT NULL AND ({lost}))"
+        if isinstance(kind, TimestampType):
+            return momenttexts.instant_doubt(t)
+        return momenttexts.date_doubt(t) if isinstance(kind, DateType) else momenttexts.local_doubt(t)
+
+    def _option(self, kind: DataType) -> str:
+        return {"date": "dateformat", "timestamp": "timestampformat"}.get(
             kind.simpleString(), "timestampntzformat"
         )
-        if option not in self.options:
-            return "", _DAY if isinstance(kind, DateType) else _CLOCK
-        native = patterns.strptime(patterns.tokens(self.options[option], writing=False))
-        return ("", None) if native is None else (native[1], native[0])
+
+    def _native(self, option: str) -> tuple[str, str] | None:
+        """The expression of what DuckDB reads as Spark would, and DuckDB's format for it."""
+        return patterns.strptime(patterns.tokens(self.options[option], writing=False))
 
     # --- doubts -----------------------------------------------------------------------------------------------------
 
@@ -191,8 +206,7 @@ class JsonReading:
             case BooleanType():
                 return f"({t} IS NOT NULL AND {t}::VARCHAR NOT IN ('true', 'false'))"
             case DateType() | TimestampType() | TimestampNTZType():
-                regex = self._form(kind)[1]
-                return f"(NOT regexp_full_match({t}, {quote_text(regex)}) OR {lost})" if regex else lost
+                return self._moment_doubt(t, kind)
         return lost
 
     def _parts_doubt(self, t: str, parts: str, element: DataType, null: bool) -> str:
@@ -210,11 +224,12 @@ def text_doubt(t: str) -> str:
     """Numbers that are not whole, which Java writes in its own way, and objects and arrays, in which they may be."""
     number = r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"
     fraction = f"(contains({t}, '.') OR contains({t}, 'e') OR contains({t}, 'E')) AND regexp_full_match({t}, '{number}')"
-    opening = f"({t} >= '[' AND {t} < '\\' OR {t} >= '{{' AND {t} < '|')"
+    nested = f"regexp_matches({t}, '[0-9][.eE]|\\\\|[nN][aA][nN]|[iI][nN][fF]')"
+    # One look at the first character settles it for most: it is none of - 0..9 [ { n N i I
     return (
-        f"(({t} >= '0' AND {t} < ':' OR {t} >= '-' AND {t} < '.') AND {fraction} "
-        f"OR {opening} AND regexp_matches({t}, '[0-9][.eE]|\\\\|[nN][aA][nN]|[iI][nN][fF]') "
-        f"OR strlen({t}) < 10 AND lower({t}) IN ({_NO_NUMBERS}))"
+        f"(ascii({t}) IN (45, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 91, 123, 110, 78, 105, 73) AND "
+        f"({t} < ':' AND {fraction} OR ({t}[1] IN ('[', '{{')) AND {nested} "
+        f"OR strlen({t}) < 10 AND lower({t}) IN ({_NO_NUMBERS})))"
     )
 
 

@@ -155,7 +155,11 @@ def _get_json_object(call: Call) -> Typed:
     native = duck_path(path.value) if isinstance(path.value, str) else None
     if native is None:
         return Typed(f"tm_get_json_object({text.sql}, {path.sql})", StringType(), True)
-    return Typed(let(text.sql, lambda x: found_at(x, native, f"tm_get_json_object({x}, {path.sql})")), StringType(), True)
+    return Typed(
+        let(text.sql, lambda x: found_at(x, native, f"tm_get_json_object({x}, {path.sql})")),
+        StringType(),
+        True,
+    )
 
 
 add(Function("json_tuple", "generator", arity=(2, None)))
@@ -221,4 +225,12 @@ def _to_json(call: Call) -> Typed:
     return Typed(f"CAST({writing.text(value.sql, value.type)} AS VARCHAR)", StringType(), value.nullable)
 
 
-__all__ = ["duck_path", "field_text", "found_at", "given_options", "nullable", "reading_options", "written_schema"]
+__all__ = [
+    "duck_path",
+    "field_text",
+    "found_at",
+    "given_options",
+    "nullable",
+    "reading_options",
+    "written_schema",
+]

@@ -1,0 +1,55 @@
+"""Times in the forms that programs write, read by DuckDB: the value of a text, and whether Spark may read it otherwise.
+
+The forms are Spark's own without its liberties: ``2024-01-02``, ``2024-01-02 03:04[:05[.678]]`` with a blank or a T, and
+for instants ``Z`` or ``+01:00`` behind. All else is in doubt, and a kernel function's to read.
+"""
+
+from __future__ import annotations
+
+from tidemill.plan.rendering import from_local
+from tidemill.plan.typed import Settings
+
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+_OFFSET = r"(Z|[+-](0[0-9]|1[0-7]):[0-5][0-9])?"
+
+LOCAL = rf"{_DAY}([ T]{_CLOCK})?"
+INSTANT = rf"{_DAY}([ T]{_CLOCK}{_OFFSET})?"
+
+
+def date_value(t: str) -> str:
+    return f"TRY_CAST({t} AS DATE)"
+
+
+def local_value(t: str) -> str:
+    return f"TRY_CAST({t} AS TIMESTAMP)"
+
+
+def instant_value(t: str, settings: Settings) -> str:
+    """The instant of a text without doubt. DuckDB's TIMESTAMP leaves an offset unread, its TIMESTAMPTZ heeds it."""
+    naive = local_value(t)
+    zoned = f"(strlen({t}) > 16 AND {t}[-6] IN ('+', '-')"
+    if not settings.utc:
+        zoned += f" OR {t}[-1] = 'Z'"
+    return f"CASE WHEN {zoned}) THEN CAST(TRY_CAST({t} AS TIMESTAMPTZ) AS TIMESTAMP) ELSE {from_local(naive, settings)} END"
+
+
+def date_doubt(t: str) -> str:
+    """True where the text is there and DuckDB may not read it as Spark does."""
+    canonical = f"CAST({date_value(t)} AS VARCHAR) IS NOT DISTINCT FROM {t} AND strlen({t}) = 10"
+    return f"({t} IS NOT NULL AND NOT ({canonical}))"
+
+
+def local_doubt(t: str) -> str:
+    return _doubt(t, LOCAL, local_value(t))
+
+
+def instant_doubt(t: str) -> str:
+    zoned = f"TRY_CAST({t} AS TIMESTAMPTZ)"
+    return _doubt(t, INSTANT, zoned)
+
+
+def _doubt(t: str, form: str, value: str) -> str:
+    # Most texts are written as DuckDB would write them, which is cheaper to see than the form.
+    canonical = f"CAST({local_value(t)} AS VARCHAR) IS NOT DISTINCT FROM {t}"
+    return f"({t} IS NOT NULL AND NOT ({canonical}) AND (NOT regexp_full_match({t}, '{form}') OR {value} IS NULL))"
