@@ -198,7 +198,8 @@ class JsonReading:
             case MapType(_, inner):  # NULL also where a key is written twice
                 return self._parts_doubt(t, f"map_values({t})", inner, True)
             case IntegralType():
-                return f"{lost} OR contains({t}::VARCHAR, '.')"
+                value = self.value(t, kind)
+                return f"CASE WHEN {value} IS NULL THEN {t} IS NOT NULL ELSE contains({t}::VARCHAR, '.') END"
             case DecimalType():
                 return f"{lost} OR strlen({t}::VARCHAR) > {EXACT_DIGITS}"
             case DoubleType() | FloatType():
@@ -220,21 +221,20 @@ def sound(text: str) -> str:
     return f"(json_valid({text}) AND NOT regexp_matches({text}, ',\\s*[}}\\]]'))"
 
 
+_NUMBER = r"-?([0-9]+(\.[0-9]+([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|(?i:nan|inf|infinity))"
+_WORTH_A_LOOK = "[0-9][.eE]|\\\\|[nN][aA][nN]|[iI][nN][fF]"
+
+
 def text_doubt(t: str) -> str:
-    """Numbers that are not whole, which Java writes in its own way, and objects and arrays, in which they may be."""
-    number = r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"
-    fraction = f"(contains({t}, '.') OR contains({t}, 'e') OR contains({t}, 'E')) AND regexp_full_match({t}, '{number}')"
-    nested = f"regexp_matches({t}, '[0-9][.eE]|\\\\|[nN][aA][nN]|[iI][nN][fF]')"
-    # One look at the first character settles it for most: it is none of - 0..9 [ { n N i I
+    """True where a token may be no string but a number that is not whole, or not finite, which Java writes in its own
+    way, or an object or array, in which such numbers may be."""
+    # The first character settles it for most. CASE and not AND, since DuckDB slices whole structs for what is left of a
+    # condition.
     return (
-        f"(ascii({t}) IN (45, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 91, 123, 110, 78, 105, 73) AND "
-        f"({t} < ':' AND {fraction} OR ({t}[1] IN ('[', '{{')) AND {nested} "
-        f"OR strlen({t}) < 10 AND lower({t}) IN ({_NO_NUMBERS})))"
+        f"CASE WHEN ascii({t}) IN (45, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 78, 110, 73, 105) "
+        f"THEN regexp_full_match({t}, '{_NUMBER}') "
+        f"WHEN ascii({t}) IN (91, 123) THEN regexp_matches({t}, '{_WORTH_A_LOOK}') ELSE false END"
     )
-
-
-_NO_NUMBERS = "'nan', '-nan', 'inf', '-inf', 'infinity', '-infinity'"
-"""What DuckDB's JSON takes for numbers, as text: Spark takes some of it, and quotes it."""
 
 
 def _depth(kind: DataType) -> int:

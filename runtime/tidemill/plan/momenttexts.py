@@ -37,7 +37,7 @@ def instant_value(t: str, settings: Settings) -> str:
 def date_doubt(t: str) -> str:
     """True where the text is there and DuckDB may not read it as Spark does."""
     canonical = f"CAST({date_value(t)} AS VARCHAR) IS NOT DISTINCT FROM {t} AND strlen({t}) = 10"
-    return f"({t} IS NOT NULL AND NOT ({canonical}))"
+    return f"CASE WHEN {canonical} THEN false ELSE {t} IS NOT NULL END"
 
 
 def local_doubt(t: str) -> str:
@@ -52,4 +52,5 @@ def instant_doubt(t: str) -> str:
 def _doubt(t: str, form: str, value: str) -> str:
     # Most texts are written as DuckDB would write them, which is cheaper to see than the form.
     canonical = f"CAST({local_value(t)} AS VARCHAR) IS NOT DISTINCT FROM {t}"
-    return f"({t} IS NOT NULL AND NOT ({canonical}) AND (NOT regexp_full_match({t}, '{form}') OR {value} IS NULL))"
+    strange = f"{t} IS NOT NULL AND (NOT regexp_full_match({t}, '{form}') OR {value} IS NULL)"
+    return f"CASE WHEN {canonical} THEN false ELSE {strange} END"
