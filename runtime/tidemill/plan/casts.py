@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tidemill.errors import AnalysisException
 from tidemill.kernel.functions import times
+from tidemill.plan import momenttexts
 from tidemill.plan.rendering import from_local, let, to_local
 from tidemill.plan.typed import Settings, Typed, cast_sql, duck_type, failure, null_of, quote_name
 from tidemill.types import (
@@ -215,18 +216,20 @@ class _Cast:
 
     def _read_date(self, x: str, to: DataType) -> str:
         return (
-            f"CASE WHEN regexp_full_match({x}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}') "
-            f"THEN TRY_CAST({x} AS DATE) ELSE tm_to_date({x}) END"
+            f"CASE WHEN {momenttexts.date_doubt(x)} THEN tm_to_date({x}) ELSE {momenttexts.date_value(x)} END"
         )
 
     def _read_timestamp(self, x: str, to: DataType) -> str:
-        plain = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
         if isinstance(to, TimestampNTZType):
-            local, slow = f"TRY_CAST({x} AS TIMESTAMP)", f"tm_to_timestamp_ntz({x})"
+            slow, value, doubt = (
+                f"tm_to_timestamp_ntz({x})",
+                momenttexts.local_value(x),
+                momenttexts.local_doubt(x),
+            )
         else:
-            local = from_local(f"TRY_CAST({x} AS TIMESTAMP)", self.settings)
             slow = f"tm_to_timestamp({x}, '{self.settings.time_zone}')"
-        return f"CASE WHEN regexp_full_match({x}, '{plain}') THEN {local} ELSE {slow} END"
+            value, doubt = momenttexts.instant_value(x, self.settings), momenttexts.instant_doubt(x)
+        return f"CASE WHEN {doubt} THEN {slow} ELSE {value} END"
 
     def _read_interval(self, x: str, to: DataType) -> str:
         named: dict[type[DataType], str] = {DayTimeIntervalType: "dt", YearMonthIntervalType: "ym"}
@@ -245,8 +248,12 @@ class _Cast:
                         f"THEN CAST({x} AS VARCHAR) ELSE {kernel}({x}) END"
                     ),
                 )
+            case DateType():
+                return let(sql, momenttexts.date_text)
             case TimestampType():
-                return f"CAST({to_local(sql, self.settings)} AS VARCHAR)"
+                return let(to_local(sql, self.settings), momenttexts.local_text)
+            case TimestampNTZType():
+                return let(sql, momenttexts.local_text)
             case DecimalType(precision, scale):
                 return self._decimal_text(sql, precision, scale)
             case BinaryType():

@@ -10,11 +10,12 @@ from tidemill.plan.rendering import from_local
 from tidemill.plan.typed import Settings
 
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
-_OFFSET = r"(Z|[+-](0[0-9]|1[0-7]):[0-5][0-9])?"
+_MINUTES = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_SECONDS = r":[0-5][0-9](\.[0-9]{1,6})?"
+_OFFSET = r"(Z|[+-](0[0-9]|1[0-7]):[0-5][0-9])"
 
-LOCAL = rf"{_DAY}([ T]{_CLOCK})?"
-INSTANT = rf"{_DAY}([ T]{_CLOCK}{_OFFSET})?"
+LOCAL = rf"{_DAY}([ T]{_MINUTES}({_SECONDS})?)?"
+INSTANT = rf"{_DAY}([ T]{_MINUTES}({_SECONDS}{_OFFSET}?)?)?"
 
 
 def date_value(t: str) -> str:
@@ -51,6 +52,29 @@ def instant_doubt(t: str) -> str:
 
 def _doubt(t: str, form: str, value: str) -> str:
     # Most texts are written as DuckDB would write them, which is cheaper to see than the form.
-    canonical = f"CAST({local_value(t)} AS VARCHAR) IS NOT DISTINCT FROM {t}"
+    canonical = f"CAST({local_value(t)} AS VARCHAR) IS NOT DISTINCT FROM {t} AND strlen({t}) > 18"  # 'infinity' is not
     strange = f"{t} IS NOT NULL AND (NOT regexp_full_match({t}, '{form}') OR {value} IS NULL)"
     return f"CASE WHEN {canonical} THEN false ELSE {strange} END"
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def date_text(x: str) -> str:
+    """A date as Spark writes it: years beyond 9999 with a sign, and none before Christ."""
+    return _text(x, "DATE '0001-01-01' AND DATE '9999-12-31'", f"CAST({x} AS DATE)", "''")
+
+
+def local_text(x: str) -> str:
+    """A reading of the clock as Spark writes it."""
+    day = f"CAST({x} AS DATE)"
+    clock = f"CAST(CAST({x} AS TIME) AS VARCHAR)"
+    return _text(
+        x, "TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'", day, f"' ' || {clock}"
+    )
+
+
+def _text(x: str, usual: str, day: str, rest: str) -> str:
+    sign = f"CASE WHEN year({x}) > 9999 THEN '+' WHEN year({x}) < 0 THEN '-' ELSE '' END"
+    strange = f"{sign} || printf('%04d', abs(year({x}))) || strftime({day}, '-%m-%d') || {rest}"
+    return f"CASE WHEN {x} BETWEEN {usual} THEN CAST({x} AS VARCHAR) ELSE {strange} END"

@@ -112,6 +112,8 @@ def read_local(text: str) -> tuple[int, str | None] | None:
     if not found or not stripped:
         return None
     sign, year, month, day, hour, minute, second, fraction, zone = found.groups()
+    if zone and second is None:
+        return None
     days = days_of(int((sign or "") + year), int(month or 1), int(day or 1))
     h, m, s = int(hour or 0), int(minute or 0), int(second or 0)
     if days is None or h > 23 or m > 59 or s > 59:
