@@ -15,6 +15,7 @@ from tidemill.plan.literals import MICROS, IntervalValue, interval, number
 from tidemill.plan.rendering import from_local, let, to_local
 from tidemill.plan.typed import Settings, Typed, cast_sql, duck_type, failure, null_of
 from tidemill.types import (
+    ByteType,
     CalendarIntervalType,
     DataType,
     DateType,
@@ -67,11 +68,14 @@ def binary(
         if found is None:
             raise _unfit(operator, a, b, text)
         return found
-    if settings.ansi and isinstance(a.type, StringType) and isinstance(b.type, StringType):
+    texts = [t for t in (a.type, b.type) if isinstance(t, (StringType, NullType))]
+    if settings.ansi and len(texts) == 2 and StringType() in texts:
         raise AnalysisException(
             f"cannot resolve {text or operator!r}: two strings are no numbers; cast one of them",
             "DATATYPE_MISMATCH.BINARY_OP_WRONG_TYPE",
         )
+    if operator == "/" and isinstance(a.type, NullType):
+        a = null_of(DoubleType())
     kind = _operand_type(operator, a, b, settings)
     if kind is None:
         raise _unfit(operator, a, b, text)
@@ -123,7 +127,7 @@ def _exact(value: Typed, other: Typed) -> Typed:
         return null_of(other.type)
     kind = (
         coercion.literal_decimal(value.value)
-        if isinstance(value.value, int)
+        if isinstance(value.value, int) and not isinstance(value.type, ByteType)
         else coercion.as_decimal(value.type)
     )
     return Typed(cast_sql(value.sql, kind), kind, value.nullable)
@@ -210,7 +214,10 @@ def _native_decimal(operator: str, a: Typed, b: Typed, kind: DecimalType) -> str
     if operator == "*":
         if a.type.precision + b.type.precision > 37 or kind.scale != a.type.scale + b.type.scale:
             return None
-        return cast_sql(f"({a.sql} * {b.sql})", kind)
+        # DuckDB multiplies in 64 bits as long as neither factor needs more, however long the product is.
+        (x, larger), (y, _) = sorted(((a, a.type), (b, b.type)), key=lambda v: -v[1].precision)
+        wide = cast_sql(x.sql, DecimalType(max(19, larger.precision), larger.scale))
+        return cast_sql(f"({wide if kind.precision > 18 else x.sql} * {y.sql})", kind)
     scale = max(a.type.scale, b.type.scale)
     whole = max(a.type.precision - a.type.scale, b.type.precision - b.type.scale)
     if kind.scale != scale or whole + scale + 1 > 38:
@@ -313,7 +320,22 @@ def _shift(compiler: Compiler, node: exp.Binary) -> Typed:
 # --- times ----------------------------------------------------------------------------------------------------------
 
 
+def _of_nothing(operator: str, other: DataType) -> Typed | None:
+    """A time or an interval and NULL: the type is that of the likeliest meaning."""
+    if isinstance(other, _TIMES) and operator == "+":
+        return null_of(TimestampType() if isinstance(other, DateType) else other)
+    if isinstance(other, _TIMES) and operator == "-":
+        return null_of(DayTimeIntervalType())
+    if isinstance(other, _TIMES) or operator not in ("+", "-", "*", "/"):
+        return None
+    return null_of(other)
+
+
 def _temporal(operator: str, a: Typed, b: Typed, settings: Settings) -> Typed | None:
+    if isinstance(a.type, NullType) and operator == "/":
+        return None
+    if isinstance(a.type, NullType) or isinstance(b.type, NullType):
+        return _of_nothing(operator, b.type if isinstance(a.type, NullType) else a.type)
     if operator == "+" and isinstance(b.type, _TIMES) and not isinstance(a.type, _TIMES):
         a, b = b, a
     nullable = a.nullable or b.nullable

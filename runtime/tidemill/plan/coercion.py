@@ -138,6 +138,8 @@ def _wider_nested(a: DataType, b: DataType) -> DataType | None:
 def common(a: DataType, b: DataType, ansi: bool = True) -> DataType | None:
     """The type in which values of both meet (CASE, COALESCE, IN, UNION, comparison); None if there is none."""
     found = tightest(a, b)
+    if not ansi and FloatType() in (a, b) and isinstance(b if a == FloatType() else a, IntegralType):
+        return FloatType()
     if found is not None:
         return found
     if isinstance(a, StringType):
