@@ -17,7 +17,7 @@ from tidemill.checkpoint import open_
 from tidemill.driver.loop import KEY, Query, StepHook
 from tidemill.driver.machine import Machine, Rules, Trigger
 from tidemill.driver.run import QueryRun
-from tidemill.driver.signature import signature
+from tidemill.driver.signature import compare, signature
 from tidemill.engine.base import Engine
 from tidemill.engine.local import LocalEngine
 from tidemill.errors import AnalysisException
@@ -177,7 +177,12 @@ def write(plan: Node, spec: SinkSpec, context: Context) -> None:
 
 def start(plan: Node, spec: QuerySpec, context: Context) -> QueryRun:
     """Start a streaming query; raises before anything runs if it cannot work."""
-    return QueryRun(prepare(plan, spec, context), context.listen).start()
+    return begin(prepare(plan, spec, context), context)
+
+
+def begin(query: Query, context: Context) -> QueryRun:
+    """Start what was prepared."""
+    return QueryRun(query, context.listen).start()
 
 
 def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
@@ -195,6 +200,8 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
             if spec.checkpoint
             else MemorySourceLog()
         )
+    sink = make_sink(plan, spec, context)
+    sink.check()
     names = [describe_source(s) for s in parts.sources]
     shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))
     policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
@@ -204,16 +211,19 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         sources=made,
         columns=tuple(tuple(a.name for a in s.attributes) for s in parts.sources),
         statics=tuple(collect(s, context) for s in parts.statics),
-        sink=make_sink(plan, spec, context),
+        sink=sink,
         store=store,
         shards=shards,
     )
+    entry = signature(query, parts.plan, names, shards, policy)
+    if kept:
+        compare(kept, entry)
     return Query(
         work=work,
         machine=Machine(rules(parts, spec)),
         engine=context.engine,
         log=log,
-        entry=signature(query, parts.plan, names, shards, policy),
+        entry=entry,
         name=spec.name,
         sources=names,
         sink=f"{spec.sink.format}{_where(spec.sink.options)}",

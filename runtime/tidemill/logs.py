@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -28,11 +29,30 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def configure(form: str = "text", level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Send Tidemill's log lines to ``stream`` (standard error), as ``text`` or ``json``."""
+class Masked(logging.Formatter):
+    """Lines as another formatter writes them, with secrets taken out."""
+
+    def __init__(self, inner: logging.Formatter, mask: Callable[[str], str]) -> None:
+        super().__init__()
+        self.inner, self.mask = inner, mask
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self.mask(self.inner.format(record))
+
+
+def configure(
+    form: str = "text",
+    level: int = logging.INFO,
+    stream: TextIO | None = None,
+    mask: Callable[[str], str] = str,
+) -> None:
+    """Send Tidemill's log lines to ``stream`` (standard error), as ``text`` or ``json``.
+
+    ``mask`` takes secrets out of messages and errors.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    handler.setFormatter(Masked(JsonFormatter() if form == "json" else text, mask))
     root = logging.getLogger("tidemill")
     root.handlers = [handler]
     root.setLevel(level)

@@ -123,7 +123,9 @@ class QueryRun:
             self._loop.run()
         except BaseException as error:
             self._error = self._named(error)
-            log.exception("query %s has failed", self.name or self.id)
+            # What was raised on purpose says all; where anything else came from, the traceback says.
+            trace = not isinstance(error, TidemillError)
+            log.error("query %s has failed: %s", self.name or self.id, error, exc_info=trace)
         finally:
             _running.discard(self)
             self._over.set()

@@ -50,6 +50,10 @@ class Sink(ABC):
     modes: frozenset[str] = frozenset({"append", "update", "complete"})
     """The output modes it accepts; checked at ``start()``."""
 
+    def check(self) -> None:
+        """Raise `SinkError` if it is plain that nothing can be written there. Runs before anything starts, beside
+        older generations that still write, and changes nothing that a reader sees."""
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         """Take over from any older generation. Runs before ``recover``; ``tasks``: the most of any batch known."""
 

@@ -53,6 +53,9 @@ class DeadLetterSink(Sink):
     def __init__(self, inner: Sink, schema: StructType) -> None:
         self.inner, self.schema = inner, schema
 
+    def check(self) -> None:
+        self.inner.check()
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self.inner.open(generation, query, tasks)
 

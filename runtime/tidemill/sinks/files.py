@@ -47,23 +47,30 @@ class FileSink(Sink):
         self._made: set[str] = set()
         self._query = ""
 
+    def check(self) -> None:
+        self._make_directories(self.path)
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self._query = query
         staging = self._staging(query)
+        self._make_directories(self.path, staging)
+        _sync_all([self.path, os.path.dirname(staging), staging])
+
+    def _make_directories(self, *directories: str) -> None:
         try:
-            os.makedirs(staging, exist_ok=True)
+            for directory in directories:
+                os.makedirs(directory, exist_ok=True)
         except OSError as error:
             raise SinkError(
                 f"output directory {self.path} cannot be written: {error.strerror} ({error.filename}); "
                 "give a directory that this user may write"
             ) from error
-        for directory in (self.path, staging):
+        for directory in directories:
             if not os.access(directory, os.W_OK | os.X_OK):
                 raise SinkError(
                     f"output directory {directory} cannot be written by this user; change its permissions, "
                     "or give another directory"
                 )
-        _sync_all([self.path, os.path.dirname(staging), staging])
 
     # --- One task --------------------------------------------------------------------------------------------------
 

@@ -46,12 +46,18 @@ class KafkaSink(Sink):
         self._marks: dict[int, Marker] = {}
         self._transactions: Transactions | None = None
         self._plain: Any = None
+        self._checked = False
         self._last = -1
         self._generation = Generation(0, "")
         self._query = ""
 
-    def open(self, generation: Generation, query: str, tasks: int) -> None:
+    def check(self) -> None:
         kafkaclient.check_topic(self.config, self.topic)
+        self._checked = True
+
+    def open(self, generation: Generation, query: str, tasks: int) -> None:
+        if not self._checked:
+            self.check()
         self._generation, self._query = generation, query
         if self.exactly_once:
             made = self._transactions = Transactions(self.config, query, generation, self.patience)
