@@ -13,7 +13,7 @@ from typing import Any
 
 from tidemill.driver.loop import Loop, Query
 from tidemill.driver.progress import iso
-from tidemill.errors import PySparkException, StreamingQueryException
+from tidemill.errors import PySparkException, StreamingQueryException, TidemillError
 
 log = logging.getLogger("tidemill.query")
 
