@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from tidemill.plan.pushdown import push_filters
 from tidemill.sinks.base import Sink
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.options import Wiring
-from tidemill.sources.base import Source
+from tidemill.sources.base import Source, SourceLog
 from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
 from tidemill.types import StructType
 
@@ -189,35 +190,38 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
     check_streaming(plan, spec.mode, context.settings)
     parts = split(prune(push_filters(plan)), spec.mode, context.settings)
-    log, store = open_(spec.checkpoint)
-    kept = log.get(KEY, "query", 0)
-    query = kept["id"] if kept else str(uuid.uuid4())
-    made = tuple(make_source(s, context) for s in parts.sources)
-    for i, source in enumerate(made):
-        source.for_query(spec.name or query)
-        source.open(
-            DirectorySourceLog(Path(spec.checkpoint) / "sources" / str(i))
-            if spec.checkpoint
-            else MemorySourceLog()
+    with ExitStack() as opened:
+        log, store = open_(spec.checkpoint)
+        opened.callback(log.close)
+        opened.callback(store.close)
+        kept = log.get(KEY, "query", 0)
+        query = kept["id"] if kept else str(uuid.uuid4())
+        made = []
+        for i, scan in enumerate(parts.sources):
+            made.append(make_source(scan, context))
+            opened.callback(made[-1].close)
+            made[-1].for_query(spec.name or query)
+            made[-1].open(_source_log(spec.checkpoint, i))
+        sink = make_sink(plan, spec, context)
+        opened.callback(sink.close)
+        sink.check()
+        names = [describe_source(s) for s in parts.sources]
+        shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))
+        policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
+        entry = signature(query, parts.plan, names, shards, policy)
+        if kept:
+            compare(kept, entry)
+        work = Work(
+            query=query,
+            plan=parts.plan,
+            sources=tuple(made),
+            columns=tuple(tuple(a.name for a in s.attributes) for s in parts.sources),
+            statics=tuple(collect(s, context) for s in parts.statics),
+            sink=sink,
+            store=store,
+            shards=shards,
         )
-    sink = make_sink(plan, spec, context)
-    sink.check()
-    names = [describe_source(s) for s in parts.sources]
-    shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))
-    policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
-    work = Work(
-        query=query,
-        plan=parts.plan,
-        sources=made,
-        columns=tuple(tuple(a.name for a in s.attributes) for s in parts.sources),
-        statics=tuple(collect(s, context) for s in parts.statics),
-        sink=sink,
-        store=store,
-        shards=shards,
-    )
-    entry = signature(query, parts.plan, names, shards, policy)
-    if kept:
-        compare(kept, entry)
+        opened.pop_all()
     return Query(
         work=work,
         machine=Machine(rules(parts, spec)),
@@ -230,6 +234,12 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         hook=spec.hook,
         refresh=Refresh(parts.statics, context),
     )
+
+
+def _source_log(checkpoint: str | None, index: int) -> SourceLog:
+    if checkpoint is None:
+        return MemorySourceLog()
+    return DirectorySourceLog(Path(checkpoint) / "sources" / str(index))
 
 
 class Refresh:

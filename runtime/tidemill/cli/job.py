@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tidemill import sources
@@ -16,8 +17,9 @@ from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
 from tidemill.clock import SYSTEM, Clock
+from tidemill.driver.loop import Query as PreparedQuery
 from tidemill.errors import AnalysisException, CheckpointError, TidemillError
-from tidemill.launch import QuerySpec, SinkSpec, Trigger, start
+from tidemill.launch import Context, QuerySpec, SinkSpec, Trigger, begin, prepare
 from tidemill.plan import analyze
 from tidemill.plan.nodes import Node, OutputMode
 from tidemill.secrets import SecretResolver, plain
@@ -133,13 +135,26 @@ class Job:
     # Running
 
     def start(self) -> None:
-        """Start every query, and the hidden ones that write bad records."""
+        """Start every query, and the hidden ones that write bad records; nothing starts if one of them cannot."""
         self.check_existing()
-        for source in self.manifest.spec.sources:
-            if source.dead_letter is not None:
-                self.queries.append(self.dead_letter(source))
-        for query, frame in self.frames():
-            self.queries.append(self.begin(query, frame))
+        planned = [self.dead_letter(s) for s in self.manifest.spec.sources if s.dead_letter is not None]
+        planned += [self.planned(query, frame) for query, frame in self.frames()]
+        context = replace(self.spark._run_context(), resolve=self.resolve)
+        ready: list[PreparedQuery] = []
+        try:
+            for plan, spec in planned:
+                ready.append(prepare(plan, spec, context))
+        except BaseException:
+            for query in ready:
+                query.close()
+            raise
+        for (plan, spec), query in zip(planned, ready, strict=True):
+            self.queries.append(
+                self.spark.streams._start(spec.name, partial(self._begin, query, plan, context))
+            )
+
+    def _begin(self, query: PreparedQuery, plan: Node, context: Context) -> StreamingQuery:
+        return StreamingQuery(begin(query, context), plan)
 
     def check_existing(self) -> None:
         """Refuse to go on from an earlier run's checkpoint if the manifest says so."""
@@ -150,11 +165,11 @@ class Job:
                 "write Resume to go on from it"
             )
 
-    def begin(self, query: Query, frame: DataFrame) -> StreamingQuery:
-        spec = sink_of(query, self.directory)
-        return self.launch(frame, query.name, spec, query.output_mode, trigger_of(query))
+    def planned(self, query: Query, frame: DataFrame) -> tuple[Node, QuerySpec]:
+        sink = sink_of(query, self.directory)
+        return frame._plan, self.spec(frame, query.name, sink, query.output_mode, trigger_of(query))
 
-    def dead_letter(self, source: Source) -> StreamingQuery:
+    def dead_letter(self, source: Source) -> tuple[Node, QuerySpec]:
         """The query that writes a source's bad records, once, however many queries read the source."""
         assert source.dead_letter is not None
         options = source_options(source, self.directory)
@@ -165,12 +180,12 @@ class Job:
         to = local_options(source.dead_letter.options, self.directory)
         sink = SinkSpec("dead-letter", to, target=source.dead_letter.format)
         trigger = trigger_of(self.manifest.spec.queries[0])
-        return self.launch(frame, f"{source.name}{DEAD_LETTER}", sink, "append", trigger)
+        return frame._plan, self.spec(frame, f"{source.name}{DEAD_LETTER}", sink, "append", trigger)
 
-    def launch(
+    def spec(
         self, frame: DataFrame, name: str, sink: SinkSpec, mode: OutputMode, trigger: Trigger
-    ) -> StreamingQuery:
-        spec = QuerySpec(
+    ) -> QuerySpec:
+        return QuerySpec(
             sink=replace(sink, wiring=wiring(self.spark, frame.schema)),
             name=name,
             mode=mode,
@@ -178,9 +193,6 @@ class Job:
             checkpoint=str(self.checkpoint() / name),
             conf=self.spark._config.all(),
         )
-        context = replace(self.spark._run_context(), resolve=self.resolve)
-        plan = frame._plan
-        return self.spark.streams._start(name, lambda: StreamingQuery(start(plan, spec, context), plan))
 
     def checkpoint(self) -> Path:
         """The job's checkpoint directory: ``.tidemill/<id>`` beside the manifest unless it says otherwise."""

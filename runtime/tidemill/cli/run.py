@@ -77,7 +77,8 @@ def run(
     from tidemill import logs
     from tidemill.cli.job import Job
 
-    logs.configure(log_format)
+    secrets = secrets or SecretResolver()
+    logs.configure(log_format, mask=secrets.mask)
     job = Job.create(manifest, directory, secrets, clock)
     watch(job.spark, metrics_port)
     with stop_signals() as stop:

@@ -83,6 +83,18 @@ class Query:
     report: Callable[[dict[str, Any]], None] = lambda progress: None
     idle: Callable[[], None] = lambda: None
 
+    def close(self) -> None:
+        """Let go of what preparing it has opened, if it is not to run."""
+        closers = [
+            *(s.close for s in self.work.sources),
+            self.work.sink.close,
+            self.log.close,
+            self.work.store.close,
+        ]
+        for close in closers:
+            with contextlib.suppress(Exception):
+                close()
+
 
 @dataclass
 class Loop:
