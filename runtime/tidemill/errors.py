@@ -159,6 +159,10 @@ class CheckpointLockedError(CheckpointError):
     """Another process holds the checkpoint."""
 
 
+class ExecutorLostError(TidemillError):
+    """An executor is gone, or no longer answers; the batch can be tried again without it."""
+
+
 def nearest(word: str, known: Iterable[str], count: int = 1) -> list[str]:
     """The known words most like ``word``, best first; empty if nothing is near.
 

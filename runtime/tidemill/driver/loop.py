@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -47,9 +47,9 @@ from tidemill.driver.machine import (
 from tidemill.driver.progress import BatchFigures, batch_progress
 from tidemill.driver.recovery import recover
 from tidemill.engine.base import Engine
+from tidemill.errors import ExecutorLostError
 from tidemill.executor.journal import payload_name
-from tidemill.executor.work import Attempt, Task, TaskResult, Work
-from tidemill.plan.stages import Stage
+from tidemill.executor.work import Attempt, Work
 from tidemill.sinks.base import Committable, Generation
 from tidemill.sources.base import Limits, Offset, Partition
 from tidemill.sources.memory import together
@@ -166,7 +166,7 @@ class Loop:
             return event
         except Exception as error:
             if isinstance(instruction, RunStages):
-                return AttemptFailed(error, retriable=False)
+                return AttemptFailed(error, retriable=isinstance(error, ExecutorLostError))
             return Failed(error)
 
     def _open(self) -> None:
@@ -229,17 +229,11 @@ class Loop:
         return Attempt(self.work.query, plan.batch, number, g, plan.time_us, plan.late, plan.evict)
 
     def _stages(self, plan: PlanEntry, attempt: Attempt) -> PreparedEntry:
-        engine = self.query.engine
-        engine.begin(attempt)
         with self.figures.timed("getBatch"):
             parts = self._partitions(plan)
-        results: list[TaskResult] = []
-        for stage in self.work.plan.stages:
-            done = engine.run(attempt, stage.id, [Task(0, parts if _reads(stage) else {})])
-            for result in done:
-                self.figures.add(result.read, result.operator)
-            results += done
-        last = done
+        results = self.query.engine.run(attempt, parts, self.book.chains)
+        for result in results:
+            self.figures.add(result.read, result.operator)
         full = plan.batch - self.full_at >= FULL_EVERY
         if full:
             self.full_at = plan.batch
@@ -247,12 +241,12 @@ class Loop:
             batch=plan.batch,
             attempt=attempt.attempt,
             generation=attempt.generation,
-            committables=tuple(c for r in last for c in r.committables),
-            deltas={k: v for r in last for k, v in r.deltas.items()},
-            snapshots=tuple(s for r in last for s in r.snapshots),
+            committables=tuple(c for r in results for c in r.committables),
+            deltas=merge_deltas(r.deltas for r in results),
+            snapshots=tuple(s for r in results for s in r.snapshots),
             observed=merge_observed([r.observed for r in results]),
             rows=sum(r.rows for r in self.figures.reads.values()),
-            out=sum(r.rows for r in last),
+            out=sum(r.rows for r in results if r.last),
             chains=self.book.to_json() if full else None,
         )
 
@@ -383,5 +377,10 @@ KEY = "query"
 """The log's name for the query: one checkpoint location holds one query, whatever it is called."""
 
 
-def _reads(stage: Stage) -> bool:
-    return any(i.kind == "source" for f in stage.fragments for i in f.inputs)
+def merge_deltas(parts: Iterable[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:
+    """Of all executors: the shards of each operator table that have a delta."""
+    merged: dict[str, list[int]] = {}
+    for deltas in parts:
+        for table, shards in deltas.items():
+            merged.setdefault(table, []).extend(shards)
+    return merged

@@ -85,7 +85,7 @@ def _restore(loop: Loop, upto: int) -> int:
     stray = [b for b in loop.work.store.names(loop.work.query) if b not in live and b not in payloads]
     loop.work.store.purge(stray)
     book.garbage.clear()
-    return max((len(e.committables) for e in entries), default=1)
+    return max((c.task.task + 1 for e in entries for c in e.committables), default=1)
 
 
 def _open_sink(loop: Loop, batch: int, prepared: PreparedEntry | None, tasks: int) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from tidemill.executor.work import Attempt, Chains, Task, TaskResult, Work
+from tidemill.executor.work import Attempt, Chains, StageResult, Work
+from tidemill.sources.base import Partition
 
 
 class Engine(ABC):
-    """Runs stages for the driver, one batch attempt of a query at a time.
+    """Runs batches for the driver, one attempt of a query at a time.
 
-    A batch is ``begin``, ``run`` for each stage in order, then ``accept`` once the ``prepared`` entry is durable, or
-    ``rollback``. ``run`` raises what the stage raised.
+    A batch is ``run``, then ``accept`` once the ``prepared`` entry is durable, or ``rollback``.
     """
+
+    remote: bool = False
+    """Whether executors are other processes, so that `Work.recipe` is needed and state must be stored outside."""
 
     @abstractmethod
     def load(self, work: Work) -> None:
@@ -26,12 +29,15 @@ class Engine(ABC):
         """Bring a loaded query's state to where the checkpoint has it."""
 
     @abstractmethod
-    def begin(self, attempt: Attempt) -> None:
-        """The stages to come belong to this attempt."""
+    def run(
+        self, attempt: Attempt, partitions: Mapping[int, Sequence[Partition]], chains: Chains
+    ) -> list[StageResult]:
+        """Run all stages over what the sources have for the batch; what each executor reports of each stage, in the
+        order of the stages.
 
-    @abstractmethod
-    def run(self, attempt: Attempt, stage: int, tasks: Sequence[Task]) -> list[TaskResult]:
-        """Run a stage; its output stays in the engine as input of later stages."""
+        ``chains``: the state as of the batch before, for executors that take over shards. Raises what a stage raised,
+        `ExecutorLostError` if an executor was lost on the way: then another attempt may do.
+        """
 
     @abstractmethod
     def accept(self, attempt: Attempt) -> None:
@@ -39,20 +45,23 @@ class Engine(ABC):
 
     @abstractmethod
     def rollback(self, attempt: Attempt) -> None:
-        """The attempt is lost: state is as before ``begin``. No error if it never began."""
+        """The attempt is lost: state is as before ``run``. No error if it never began."""
 
     @abstractmethod
     def forget(self, query: str) -> None:
         """Drop a query and its state from memory."""
 
+    @abstractmethod
     def refresh(self, query: str, index: int, rows: pa.Table) -> None:
         """Replace a static table; takes effect with the next batch."""
-        raise NotImplementedError
 
     def members(self) -> list[str]:
         """Names of the executors."""
         return ["local"]
 
     def retire(self, member: str) -> None:
-        """Let an executor go, its shards to the others."""
+        """Let an executor go, its shards to the others, with the next batch."""
         raise NotImplementedError(f"{type(self).__name__} has no executor to retire")
+
+    def close(self) -> None:
+        """Let go of threads and connections. May be called twice."""

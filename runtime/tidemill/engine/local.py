@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from tidemill.engine.base import Engine
 from tidemill.executor.stage import StageRunner
-from tidemill.executor.work import Attempt, Chains, Task, TaskResult, Work
+from tidemill.executor.work import Attempt, Chains, Share, StageResult, Work
 from tidemill.kernel.duck import Kernel
+from tidemill.sources.base import Partition
 
 
 class LocalEngine(Engine):
@@ -29,12 +30,11 @@ class LocalEngine(Engine):
     def restore(self, query: str, chains: Chains) -> None:
         self._runners[query].restore(chains)
 
-    def begin(self, attempt: Attempt) -> None:
-        self._runners[attempt.query].begin(attempt)
-
-    def run(self, attempt: Attempt, stage: int, tasks: Sequence[Task]) -> list[TaskResult]:
-        runner = self._runners[attempt.query]
-        return [runner.run(attempt, runner.work.plan.stages[stage], task) for task in tasks]
+    def run(
+        self, attempt: Attempt, partitions: Mapping[int, Sequence[Partition]], chains: Chains
+    ) -> list[StageResult]:
+        share = Share({source: tuple(parts) for source, parts in partitions.items()})
+        return self._runners[attempt.query].run(attempt, share)
 
     def accept(self, attempt: Attempt) -> None:
         self._runners[attempt.query].accept(attempt)
@@ -49,3 +49,7 @@ class LocalEngine(Engine):
         runner = self._runners.pop(query, None)
         if runner is not None:
             runner.session.close()
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self.kernel.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tidemill.executor.operator import (
     Counts,
@@ -30,6 +33,7 @@ class GroupByOperator(StatefulOperator):
         self.schema = pa.schema([fragment.field(n) for n in (*spec.keys, *spec.partials)])
         super().__init__({"groups": self.schema}, shards, stable=spec.keys)
         self.merge_sql = self._merge_sql()
+        self.joined_sql = self._joined_sql()
 
     def _merge_sql(self) -> str:
         keys = ", ".join(self.spec.keys)
@@ -45,6 +49,25 @@ class GroupByOperator(StatefulOperator):
         # A candidate that merely shares a hash with a new row forms a group of its own, without a new row in it.
         grouped = f" GROUP BY {keys}" if keys else ""
         return f"SELECT {', '.join(items)} FROM ({rows}){grouped} HAVING max(_seq) = 1"
+
+    def _joined_sql(self) -> str:
+        merged = [f"{m} AS {p}" for m, p in zip(self.spec.merges, self.spec.partials, strict=True)]
+        items = [*self.spec.keys, *merged, "sum(_rows)::BIGINT AS _rows", "any_value(_hash) AS _hash",
+                 "any_value(_expiry) AS _expiry"]  # fmt: skip
+        grouped = f" GROUP BY {', '.join(self.spec.keys)}" if self.spec.keys else ""
+        return f"SELECT {', '.join(items)} FROM parts{grouped} HAVING count(*) > 0"
+
+    def joined(self, parts: Sequence[pa.Table], session: Session) -> pa.Table:
+        """One row a group, as a single fragment gives."""
+        full = [p for p in parts if p.num_rows]
+        if len(full) < 2:
+            return full[0] if full else parts[0]
+        rows = pa.concat_tables(full)
+        if not self.spec.keys:
+            # An executor without input has a row of nothing, which `first` must not take for an answer.
+            some = rows.filter(pc.greater(rows["_rows"], 0))
+            rows = some if some.num_rows else rows.slice(0, 1)
+        return session.run(self.joined_sql, {"parts": rows}, schema=rows.schema)
 
     def process(self, inputs: tuple[pa.Table, ...], moment: Moment, session: Session) -> Outcome:
         counts = Counts()

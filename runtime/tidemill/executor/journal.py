@@ -3,7 +3,7 @@ snapshot in place of a long chain of deltas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidemill.executor.operator import StatefulOperator
@@ -96,8 +96,15 @@ class Journal:
             due.setdefault(name, []).append(shard)
         return due
 
+    def drop(self, shards: Collection[int]) -> None:
+        """Forget shards that have moved to another executor."""
+        for name, table in self.tables():
+            table.drop(shards)
+            for shard in shards:
+                self.chains.pop((name, shard), None)
+
     def restore(self, chains: Chains) -> None:
-        """Fill the operators' empty tables from their blobs."""
+        """Add shards from their blobs to the operators' tables."""
         names = [n for shards in chains.values() for chain in shards.values() for n in chain]
         blobs = self.store.get(names)
         for name, table in self.tables():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,10 @@ class StatefulOperator(ABC):
     @abstractmethod
     def process(self, inputs: tuple[pa.Table, ...], moment: Moment, session: Session) -> Outcome:
         """Take in one batch of fragment outputs, change the state, give the rows to pass on."""
+
+    def joined(self, parts: Sequence[pa.Table], session: Session) -> pa.Table:
+        """A fragment's rows from several executors as if one had computed them all."""
+        return pa.concat_tables(parts)
 
     @property
     def state_rows(self) -> int:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tidemill.executor.exchange import Exchange, NoExchange, by_owner, to_first
 from tidemill.executor.journal import Journal
 from tidemill.executor.operator import Moment, StatefulOperator
 from tidemill.executor.operators import make_operator
-from tidemill.executor.work import Attempt, Chains, Observed, OperatorReport, Read, Task, TaskResult, Work
+from tidemill.executor.work import (
+    Attempt,
+    Chains,
+    Observed,
+    OperatorReport,
+    Place,
+    Read,
+    Share,
+    StageResult,
+    Work,
+)
 from tidemill.kernel.duck import Kernel, conform
 from tidemill.plan.stages import Fragment, Input, Observe, Stage, Stateful
 from tidemill.sinks.base import Committable, TaskId
@@ -24,11 +36,14 @@ ROWS_PER_SINK_TASK = 50_000
 class StageRunner:
     """One query on one executor. Calls come one at a time; ``pool`` reads partitions and prepares sinks in parallel."""
 
-    def __init__(self, work: Work, kernel: Kernel, pool: Executor, width: int) -> None:
+    def __init__(
+        self, work: Work, kernel: Kernel, pool: Executor, width: int, exchange: Exchange | None = None
+    ) -> None:
         self.work = work
         self.pool = pool
         self.width = width
         """Most sink tasks of a batch."""
+        self.exchange = exchange or NoExchange()
         self.session = kernel.session()
         self.statics = list(work.statics)
         self.operators: dict[int, StatefulOperator] = {}
@@ -48,13 +63,20 @@ class StageRunner:
         return operator
 
     def restore(self, chains: Chains) -> None:
+        """Add the state of shards that are not here."""
         self.journal.restore(chains)
 
-    def begin(self, attempt: Attempt) -> None:
+    def drop(self, shards: Collection[int]) -> None:
+        """Forget the state of shards that another executor has now."""
+        self.journal.drop(shards)
+
+    def run(self, attempt: Attempt, share: Share) -> list[StageResult]:
+        """All stages of an attempt; the last one also prepares the sink and stores deltas."""
         self._outputs.clear()
         self._open = True
         for operator in self.operators.values():
             operator.begin()
+        return [self._run(attempt, stage, share) for stage in self.work.plan.stages]
 
     def accept(self, attempt: Attempt) -> None:
         self._close(StatefulOperator.accept)
@@ -64,41 +86,66 @@ class StageRunner:
         if self._open:
             self._close(StatefulOperator.rollback)
 
-    def _close(self, how: object) -> None:
+    def _close(self, how: Callable[[StatefulOperator], None]) -> None:
         self._open = False
         self._outputs.clear()
         for operator in self.operators.values():
-            how(operator)  # type: ignore[operator]
+            how(operator)
 
-    def run(self, attempt: Attempt, stage: Stage, task: Task) -> TaskResult:
-        """One stage of the open attempt; the last one also prepares the sink and stores deltas."""
-        result = TaskResult()
-        inputs = tuple(self._fragment(f, attempt, task, result) for f in stage.fragments)
+    def _run(self, attempt: Attempt, stage: Stage, share: Share) -> StageResult:
+        result = StageResult()
+        sides = enumerate(stage.fragments)
+        inputs = tuple(self._fragment(stage, side, f, attempt, share, result) for side, f in sides)
         rows = self._operate(stage, inputs, attempt, result)
         self._outputs[stage.id] = rows
         result.rows = rows.num_rows
-        if stage.id == len(self.work.plan.stages) - 1:
-            self._finish(attempt, rows, result)
+        result.last = stage.id == len(self.work.plan.stages) - 1
+        if result.last:
+            self._finish(attempt, share.place, rows, result)
         return result
 
-    def _fragment(self, fragment: Fragment, attempt: Attempt, task: Task, result: TaskResult) -> pa.Table:
-        tables = {i.relation: self._input(i, task, result) for i in fragment.inputs}
-        return self.session.run(fragment.sql, tables, attempt.now_us, fragment.schema)
+    def _fragment(
+        self, stage: Stage, side: int, fragment: Fragment, attempt: Attempt, share: Share, result: StageResult
+    ) -> pa.Table:
+        """A fragment's rows; those of an operator with state only if their shard is here."""
+        tables = {i.relation: self._input(i, share, result) for i in fragment.inputs}
+        if stage.whole and share.place.members > 1:
+            tables = self._gathered(stage, fragment, attempt, share, tables)
+        rows = self.session.run(fragment.sql, tables, attempt.now_us, fragment.schema)
+        operator = self.operators.get(stage.id)
+        if operator is None or share.place.members == 1:
+            return rows
+        cut = by_owner if "_hash" in rows.column_names else to_first
+        parts = self.exchange.swap(attempt, share.place, stage.id, side, cut(rows, share.place))
+        return operator.joined(parts, self.session)
 
-    def _input(self, source: Input, task: Task, result: TaskResult) -> pa.Table:
+    def _gathered(
+        self, stage: Stage, fragment: Fragment, attempt: Attempt, share: Share, tables: dict[str, pa.Table]
+    ) -> dict[str, pa.Table]:
+        """The inputs, with all executors' rows of earlier stages on one of them."""
+        for side, given in enumerate(fragment.inputs):
+            if given.kind == "stage":
+                cut = to_first(tables[given.relation], share.place)
+                parts = self.exchange.swap(attempt, share.place, stage.id, side, cut)
+                tables[given.relation] = pa.concat_tables(parts)
+        return tables
+
+    def _input(self, source: Input, share: Share, result: StageResult) -> pa.Table:
         match source.kind:
             case "source":
                 names = list(self.work.columns[source.index])
-                rows = self._read(source.index, task, result).select(names)
+                rows = self._read(source.index, share, result).select(names)
             case "static":
                 rows = self.statics[source.index]
             case _:
                 return self._outputs[source.index]
         return rows.rename_columns(list(source.columns))
 
-    def _read(self, index: int, task: Task, result: TaskResult) -> pa.Table:
+    def _read(self, index: int, share: Share, result: StageResult) -> pa.Table:
+        if index in share.given:
+            return share.given[index]
         source = self.work.sources[index]
-        found = list(self.pool.map(source.read, task.partitions.get(index, ())))
+        found = list(self.pool.map(source.read, share.partitions.get(index, ())))
         read = result.read.setdefault(index, Read())
         read.rows += sum(r.table.num_rows for r in found)
         read.bytes += sum(r.bytes for r in found)
@@ -109,7 +156,7 @@ class StageRunner:
         return to_arrow_schema(source.schema).empty_table()
 
     def _operate(
-        self, stage: Stage, inputs: tuple[pa.Table, ...], attempt: Attempt, result: TaskResult
+        self, stage: Stage, inputs: tuple[pa.Table, ...], attempt: Attempt, result: StageResult
     ) -> pa.Table:
         spec = stage.operator
         if isinstance(spec, Observe):
@@ -134,17 +181,18 @@ class StageRunner:
         )
         return conform(outcome.rows, stage.schema)
 
-    def _finish(self, attempt: Attempt, rows: pa.Table, result: TaskResult) -> None:
-        prepared = self._prepare(attempt, rows.rename_columns(list(self.work.plan.names)))
+    def _finish(self, attempt: Attempt, place: Place, rows: pa.Table, result: StageResult) -> None:
+        prepared = self._prepare(attempt, place, rows.rename_columns(list(self.work.plan.names)))
         result.deltas, result.committables = self.journal.write(attempt, prepared)
         result.snapshots = list(self.journal.snapshots)
 
-    def _prepare(self, attempt: Attempt, rows: pa.Table) -> list[Committable]:
+    def _prepare(self, attempt: Attempt, place: Place, rows: pa.Table) -> list[Committable]:
         tasks = min(self.width, max(1, rows.num_rows // ROWS_PER_SINK_TASK))
         if self.work.plan.mode == "complete":
             tasks = 1
         size = -(-rows.num_rows // tasks)
-        ids = [TaskId(attempt.query, attempt.batch, i) for i in range(tasks)]
+        first = place.me * self.width  # no two executors use the same number
+        ids = [TaskId(attempt.query, attempt.batch, first + i) for i in range(tasks)]
         parts = [rows.slice(i * size, size) for i in range(tasks)]
         return list(self.pool.map(self.work.sink.prepare, ids, parts))
 

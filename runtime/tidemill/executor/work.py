@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -14,6 +14,16 @@ from tidemill.state.base import BlobName, StateStore
 
 SHARDS = 64
 """Default shards per operator: enough to spread over dozens of executors, few enough that a delta is not tiny."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an executor in another process makes its own parts of a query: plain data and functions, to be shipped."""
+
+    sources: tuple[Callable[[], Source] | None, ...]
+    """None: its rows are in the driver, which reads them itself."""
+    sink: Sink
+    store: Callable[[], StateStore]
 
 
 @dataclass
@@ -30,6 +40,8 @@ class Work:
     sink: Sink
     store: StateStore
     shards: int = SHARDS
+    recipe: Recipe | None = None
+    """For executors in other processes; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +58,23 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One executor's share of a stage: the partitions of each source that it reads (empty for later stages)."""
+class Place:
+    """An executor among those that share a batch: the first of one, unless there are more."""
 
-    index: int
+    me: int = 0
+    members: int = 1
+    owners: tuple[int, ...] = ()
+    """Of each shard: the number of the executor that holds its state; empty with one executor, which holds all."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One executor's share of a batch: the partitions of each source that it reads."""
+
     partitions: Mapping[int, tuple[Partition, ...]] = field(default_factory=dict)
+    given: Mapping[int, pa.Table] = field(default_factory=dict)
+    """By source: rows that the driver has read already."""
+    place: Place = Place()
 
 
 @dataclass(frozen=True)
@@ -88,15 +112,18 @@ class Read:
 
 
 @dataclass
-class TaskResult:
-    """What one task of one stage reports; rows stay with the executor, for its next stage."""
+class StageResult:
+    """What one executor reports of one stage; rows stay with it, for its next stage."""
 
     rows: int = 0
+    """Of its output."""
+    last: bool = False
+    """Whether its output is the query's."""
     read: dict[int, Read] = field(default_factory=dict)
     observed: dict[int, Observed] = field(default_factory=dict)
     operator: OperatorReport | None = None
     committables: list[Committable] = field(default_factory=list)
-    """Of the last stage. Payloads are in the store; here they are left out."""
+    """Of the last stage. Payloads are in the store; here they are left out. No two executors use the same task."""
     deltas: dict[str, list[int]] = field(default_factory=dict)
     """Of the last stage: operator table -> shards of which it stored a delta."""
     snapshots: list[str] = field(default_factory=list)

@@ -6,7 +6,7 @@ a leaf of the fragment above it; everything between two such nodes is one DuckDB
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from tidemill.plan.nodes import (
     OutputMode,
     Project,
     Scan,
+    Sort,
 )
 from tidemill.plan.physical import Relation, arrow_fields, column
 from tidemill.plan.stages import (
@@ -153,6 +154,13 @@ class Splitter:
         found = [i for child in node.children for i in self.inputs(child)]
         return tuple(dict.fromkeys(found))
 
+    def above_leaves(self, node: Node) -> Iterator[Node]:
+        """``node`` and what is below it, down to the nearest leaves."""
+        if id(node) not in self.leaves:
+            yield node
+            for child in node.children:
+                yield from self.above_leaves(child)
+
     def distinct(self, node: Deduplicate) -> tuple[tuple[Fragment, ...], Distinct]:
         relation = self.relation()
         attributes = {a.id: a for a in node.output}
@@ -218,7 +226,8 @@ def split(node: Node, mode: OutputMode, settings: Settings) -> Split:
     splitter = Splitter(settings, mode)
     mark = splitter.visit(node)
     output = splitter.fragment(node)
-    splitter.stages.append(Stage(len(splitter.stages), (output,), Pass(), mark, output.schema))
+    whole = any(isinstance(n, Sort | Limit) for n in splitter.above_leaves(node))
+    splitter.stages.append(Stage(len(splitter.stages), (output,), Pass(), mark, output.schema, whole=whole))
     plan = QueryPlan(
         stages=tuple(splitter.stages),
         names=tuple(a.name for a in node.output),

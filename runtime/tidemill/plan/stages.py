@@ -157,6 +157,8 @@ class Stage:
     """Of its output."""
     no_data: bool = False
     """Whether a moved watermark alone may change its output or state."""
+    whole: bool = False
+    """Whether one executor must see all of its rows: those of a sort, or of a limit."""
 
 
 @dataclass(frozen=True)
