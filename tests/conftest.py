@@ -11,12 +11,14 @@ import pytest
 from hypothesis import settings
 
 from tests.services.kafka import KafkaBroker
+from tests.services.redis import Server as RedisServer
 
 # Two cores may run other things beside us: a slow example is no failure, a wrong one is.
 settings.register_profile("tidemill", deadline=None, print_blob=True)
 settings.load_profile("tidemill")
 
 BROKER_FIXTURES = {"kafka", "own_kafka"}
+REDIS_FIXTURES = {"redis", "own_redis"}
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,24 @@ def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]
     yield from _broker(tmp_path_factory.mktemp("own-kafka"))
 
 
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server that all tests share: take locations from ``redis.location()``, and never stop it."""
+    yield from _redis(tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server for one test, to be stopped, killed, filled and restarted."""
+    yield from _redis(tmp_path_factory.mktemp("own-redis"))
+
+
+def _redis(folder: Path) -> Iterator[RedisServer]:
+    with RedisServer(folder) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _broker(folder: Path) -> Iterator[KafkaBroker]:
     with KafkaBroker(folder) as broker:
         yield broker
@@ -41,6 +61,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BROKER_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+        if REDIS_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.redis)
 
 
 @pytest.hookimpl(wrapper=True)

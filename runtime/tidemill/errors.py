@@ -15,6 +15,8 @@
     └── CheckpointError                    the checkpoint cannot be used
         ├── IncompatiblePlanError          the plan has changed in a way that the state cannot follow
         ├── CorruptCheckpointError         an entry or blob is not what was written
+        │   └── LostWritesError            a server has lost writes that it had acknowledged
+        ├── NotReplicatedError             too few replicas have acknowledged a write
         └── CheckpointLockedError          another process holds it
 
 A message says what happened, with which value, and what to try.
@@ -153,6 +155,14 @@ class IncompatiblePlanError(CheckpointError):
 
 class CorruptCheckpointError(CheckpointError):
     """An entry or blob is not what was written."""
+
+
+class LostWritesError(CorruptCheckpointError):
+    """A server has lost writes that it had acknowledged: a failover to a replica that lagged behind."""
+
+
+class NotReplicatedError(CheckpointError):
+    """Too few replicas have acknowledged a write that the outside world was to rely on."""
 
 
 class CheckpointLockedError(CheckpointError):

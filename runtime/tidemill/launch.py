@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +24,7 @@ from tidemill.driver.signature import compare, signature
 from tidemill.engine.base import Engine
 from tidemill.engine.local import LocalEngine
 from tidemill.errors import AnalysisException
-from tidemill.executor.work import SHARDS, Work
+from tidemill.executor.work import SHARDS, Recipe, Work
 from tidemill.plan.check import check_streaming
 from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
@@ -33,8 +35,8 @@ from tidemill.plan.pushdown import push_filters
 from tidemill.sinks.base import Sink
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.options import Wiring
-from tidemill.sources.base import Source, SourceLog
-from tidemill.sources.log import DirectorySourceLog, MemorySourceLog
+from tidemill.sources.base import Source
+from tidemill.state.base import StateStore
 from tidemill.types import StructType
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
@@ -83,16 +85,22 @@ class Context:
     listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None
     resolve: Callable[[Mapping[str, str]], dict[str, str]] = dict
     """Fills secrets into options, where a part is made that needs them."""
-    _engine: Engine | None = None
+    cluster: Engine | None = None
+    """Where streaming queries run; None: in this process."""
+    _local: LocalEngine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def engine(self) -> LocalEngine:
+    def local(self) -> LocalEngine:
+        """What computes plans that do not stream, and those that do if there is no cluster."""
         with self._lock:
-            if self._engine is None:
-                self._engine = LocalEngine(self.threads)
-            assert isinstance(self._engine, LocalEngine)
-            return self._engine
+            if self._local is None:
+                self._local = LocalEngine(self.threads)
+            return self._local
+
+    @property
+    def engine(self) -> Engine:
+        return self.cluster or self.local
 
 
 # --- Batch ----------------------------------------------------------------------------------------------------------
@@ -104,7 +112,7 @@ def collect(plan: Node, context: Context, now_us: int | None = None) -> pa.Table
         raise AnalysisException(
             "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink"
         )
-    session = context.engine.kernel.session()
+    session = context.local.kernel.session()
     try:
         tables: dict[str, pa.Table] = {}
         leaves: dict[int, str] = {}
@@ -191,16 +199,22 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     check_streaming(plan, spec.mode, context.settings)
     parts = split(prune(push_filters(plan)), spec.mode, context.settings)
     with ExitStack() as opened:
-        log, store = open_(spec.checkpoint)
+        scratch = None
+        location = spec.checkpoint
+        if location is None and context.engine.remote:
+            # Executors come and go; what they hold has to lie somewhere, for as long as the query runs.
+            location = scratch = tempfile.mkdtemp(prefix="tidemill-")
+            opened.callback(shutil.rmtree, scratch, ignore_errors=True)
+        log, store = open_(location)
         opened.callback(log.close)
         opened.callback(store.close)
         kept = log.get(KEY, "query", 0)
         query = kept["id"] if kept else str(uuid.uuid4())
-        made = []
-        for i, scan in enumerate(parts.sources):
-            made.append(make_source(scan, context))
+        makers = [partial(make_source(s, context), spec.name or query) for s in parts.sources]
+        made: list[Source] = []
+        for i, make in enumerate(makers):
+            made.append(make())
             opened.callback(made[-1].close)
-            made[-1].for_query(spec.name or query)
             made[-1].open(_source_log(spec.checkpoint, i))
         sink = make_sink(plan, spec, context)
         opened.callback(sink.close)
@@ -220,6 +234,11 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
             sink=sink,
             store=store,
             shards=shards,
+            recipe=Recipe(
+                tuple(make if source.anywhere else None for make, source in zip(makers, made, strict=True)),
+                sink.for_executors(),
+                partial(_store_at, location),
+            ),
         )
         opened.pop_all()
     return Query(
@@ -233,13 +252,32 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         sink=f"{spec.sink.format}{_where(spec.sink.options)}",
         hook=spec.hook,
         refresh=Refresh(parts.statics, context),
+        scratch=scratch,
     )
 
 
-def _source_log(checkpoint: str | None, index: int) -> SourceLog:
-    if checkpoint is None:
-        return MemorySourceLog()
-    return DirectorySourceLog(Path(checkpoint) / "sources" / str(index))
+@dataclass(frozen=True)
+class MakeSource:
+    """Makes a query's source, in the driver and on executors."""
+
+    format: str
+    options: Mapping[str, str]
+    schema: StructType | None
+    handle: Any
+
+    def __call__(self, query: str) -> Source:
+        if callable(self.handle):
+            made: Source = self.handle(self.options)
+        else:
+            made = sources.create(self.format, self.options, self.schema, self.handle)
+        made.for_query(query)
+        return made
+
+
+def _store_at(location: str | None) -> StateStore:
+    log, store = open_(location)
+    log.close()
+    return store
 
 
 class Refresh:
@@ -275,12 +313,9 @@ def rules(parts: Split, spec: QuerySpec) -> Rules:
     )
 
 
-def make_source(scan: Scan, context: Context) -> Source:
-    """A source of the query's own. A handle that can be called makes it from the options, secrets filled in."""
-    options = context.resolve(scan.options_given)
-    if callable(scan.handle):
-        return scan.handle(options)
-    return sources.create(scan.format, options, schema_to_read(scan), scan.handle)
+def make_source(scan: Scan, context: Context) -> MakeSource:
+    """How to make a source of a query's own. A handle that can be called makes it from the options, secrets filled in."""
+    return MakeSource(scan.format, context.resolve(scan.options_given), schema_to_read(scan), scan.handle)
 
 
 _BY_NAME = ("json", "parquet", "avro", "orc")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tidemill.checkpoint import open_
 from tidemill.checkpoint.base import CheckpointLog
 from tidemill.checkpoint.files import DirectoryLog
 from tidemill.checkpoint.memory import MemoryDisk, MemoryLog
@@ -19,10 +20,20 @@ Open = Callable[[], CheckpointLog]
 """Opens the same checkpoint anew, as another process would."""
 
 
-@pytest.fixture(params=["memory", "directory"])
+KINDS_OF_LOG = ["memory", "directory", pytest.param("redis", marks=pytest.mark.redis)]
+
+
+@pytest.fixture(params=KINDS_OF_LOG)
 def open_log(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    return opener(request.param, request, tmp_path)
+
+
+def opener(kind: str, request: pytest.FixtureRequest, path: Path) -> Open:
+    if kind == "redis":
+        location = request.getfixturevalue("redis").location()
+        return lambda: open_(location)[0]
     disk = MemoryDisk()
-    return (lambda: MemoryLog(disk)) if request.param == "memory" else (lambda: DirectoryLog(tmp_path / "cp"))
+    return (lambda: MemoryLog(disk)) if kind == "memory" else (lambda: DirectoryLog(path / "cp"))
 
 
 def test_an_entry_is_read_back_by_another_process(open_log: Open) -> None:
@@ -132,20 +143,46 @@ def test_who_lost_the_lease_writes_nothing(open_log: Open) -> None:
     assert second.numbers("q", "plan") == [0, 1]
 
 
+def test_a_generation_can_begin_above_another_checkpoints(open_log: Open) -> None:
+    log = open_log()
+    assert log.acquire("copy", above=7).number == 8
+    log.close()
+    assert open_log().acquire("next", above=3).number == 9
+
+
+def test_what_a_source_remembers_is_found_by_the_next_process(open_log: Open) -> None:
+    log = open_log()
+    log.acquire("one")
+    source, other = log.source_log(0), log.source_log(1)
+    for n in range(4):
+        source.put(n, [f"file {n}", n])
+    source.put(3, ["again"])
+    other.put(0, ["another source"])
+    source.compact(2, ["all up to 2"])
+    log.close()
+    assert open_log().source_log(0).read() == [(2, ["all up to 2"]), (3, ["again"])]
+    assert open_log().source_log(1).read() == [(0, ["another source"])]
+    assert open_log().source_log(2).read() == []
+
+
 KINDS = ("plan", "prepared", "commit")
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lives=st.lists(st.integers(0, 8), min_size=1, max_size=6), retain=st.integers(1, 3))
-@pytest.mark.parametrize("kind", ["memory", "directory"])
+@pytest.mark.parametrize("kind", KINDS_OF_LOG)
 def test_whenever_a_process_dies_the_log_goes_on(
-    kind: str, lives: list[int], retain: int, tmp_path_factory: pytest.TempPathFactory
+    kind: str,
+    lives: list[int],
+    retain: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Each life makes some steps and is gone without a word; the next one goes on after the last entry."""
-    disk, path = MemoryDisk(), tmp_path_factory.mktemp("log")
+    open_log = opener(kind, request, tmp_path_factory.mktemp("log"))
     written: list[tuple[str, int]] = []
     for life, steps in enumerate(lives):
-        log: CheckpointLog = MemoryLog(disk) if kind == "memory" else DirectoryLog(path)
+        log = open_log()
         generation = log.acquire(f"life {life}")
         assert generation.number == life + 1
         for _ in range(steps):
@@ -156,7 +193,7 @@ def test_whenever_a_process_dies_the_log_goes_on(
             if step == "commit":
                 log.purge("q", n - retain + 1)
         log.close()
-    reader: CheckpointLog = MemoryLog(disk) if kind == "memory" else DirectoryLog(path)
+    reader = open_log()
     commits = [n for k, n in written if k == "commit"]
     floor = (commits[-1] - retain + 1) if commits else 0
     for step in KINDS:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tidemill.checkpoint import open_
 from tidemill.errors import CheckpointError, CorruptCheckpointError
 from tidemill.state.base import BlobName, StateStore
 from tidemill.state.files import DirectoryStore
@@ -16,8 +17,11 @@ from tidemill.state.memory import MemoryStore
 Open = Callable[[], StateStore]
 
 
-@pytest.fixture(params=["memory", "directory"])
+@pytest.fixture(params=["memory", "directory", pytest.param("redis", marks=pytest.mark.redis)])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    if request.param == "redis":
+        location = request.getfixturevalue("redis").location()
+        return lambda: open_(location)[1]
     memory = MemoryStore()
     return (lambda: memory) if request.param == "memory" else (lambda: DirectoryStore(tmp_path))
 
@@ -30,6 +34,7 @@ def test_blobs_come_back_whoever_asks(open_store: Open) -> None:
     store = open_store()
     blobs = {blob(s): bytes([s]) * s for s in range(5)} | {blob(0, query="r"): b"other"}
     store.put(blobs)
+    assert all(size > 0 for name, size in store.sizes(blobs).items() if name.shard)
     store.sync()
     store.close()
     assert open_store().get(blobs) == blobs

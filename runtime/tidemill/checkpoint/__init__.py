@@ -1,11 +1,22 @@
-"""The durable record of a job: see `tidemill.checkpoint.base`."""
+"""The durable record of a job: see `tidemill.checkpoint.base`.
+
+A location is one of
+
+    a directory (a path or ``file:`` URL)
+    ``redis://host:6379/0/<name>`` and its kin: see `tidemill.checkpoint.redisurl`
+    ``memory:`` or None for one that ends with the process, ``memory:<name>`` for one that every caller in it shares
+
+and names hang below it: `join(location, checkpoint_id, query)`.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from tidemill.checkpoint import redisurl
 from tidemill.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -19,16 +30,47 @@ _lock = threading.Lock()
 
 
 def open_(location: str | None) -> tuple[CheckpointLog, StateStore]:
-    """The log and the blobs at ``location``; raises `CheckpointError` if that cannot be a checkpoint.
-
-    A location is a directory (a path or ``file:`` URL), ``memory:`` or None for one that ends with the process, or
-    ``memory:<name>`` for one that every caller in this process shares.
-    """
+    """The log and the blobs of one query at ``location``; raises `CheckpointError` if that cannot be a checkpoint."""
     if location is None or location == "memory:":
         return _in_memory(None)
     if location.startswith("memory:"):
         return _in_memory(location.removeprefix("memory:"))
+    if redisurl.is_redis(location):
+        return _in_redis(location)
     return _in_directory(_path(location))
+
+
+def join(location: str, *names: str) -> str:
+    """The location below ``location`` that the names lead to.
+
+    >>> join("checkpoints", "web-logs", "hits")
+    'checkpoints/web-logs/hits'
+    >>> join("redis://host/0?replicas=1", "web-logs", "hits")
+    'redis://host/0/web-logs/hits?replicas=1'
+    """
+    if redisurl.is_redis(location):
+        return redisurl.join(location, *names)
+    if location.startswith("memory:"):
+        return location if location == "memory:" else "/".join([location, *names])
+    return os.path.join(location, *names)
+
+
+def shown(location: str | None) -> str:
+    """The location for people: without user, password and settings."""
+    if location is None:
+        return "memory:"
+    return str(redisurl.parse(location)) if redisurl.is_redis(location) else location
+
+
+def found(location: str) -> list[str]:
+    """The locations of all checkpoints at and below ``location``; makes nothing."""
+    if redisurl.is_redis(location):
+        from tidemill.checkpoint.redisfound import names
+
+        return names(location)
+    if location.startswith("memory:"):
+        return [location]
+    return _directories(_path(location))
 
 
 def _in_memory(name: str | None) -> tuple[CheckpointLog, StateStore]:
@@ -42,12 +84,43 @@ def _in_memory(name: str | None) -> tuple[CheckpointLog, StateStore]:
     return MemoryLog(disk), store
 
 
+def _in_redis(location: str) -> tuple[CheckpointLog, StateStore]:
+    address = redisurl.parse(location)
+    if not address.name:
+        raise CheckpointError(
+            f"checkpoint location {address} names a server and no checkpoint in it; write {address}/<name>"
+        )
+    from tidemill.checkpoint.redis import RedisLog
+    from tidemill.checkpoint.redischecks import check
+    from tidemill.checkpoint.redisclient import Client
+    from tidemill.state.redis import RedisStore
+
+    client = Client(address)
+    try:
+        check(client)
+    except BaseException:
+        client.close()
+        raise
+    return RedisLog(client), RedisStore(client)
+
+
 def _in_directory(path: str) -> tuple[CheckpointLog, StateStore]:
     from tidemill.checkpoint.files import DirectoryLog
     from tidemill.state.files import DirectoryStore
 
     log = DirectoryLog(path)
     return log, DirectoryStore(log.path)
+
+
+def _directories(root: str) -> list[str]:
+    """Directories with the mark of a checkpoint; what lies below one is its own."""
+    result = []
+    for directory, below, files in os.walk(root):
+        below.sort()
+        if "tidemill.json" in files:
+            below.clear()
+            result.append(directory)
+    return result
 
 
 def _path(location: str) -> str:
@@ -58,7 +131,7 @@ def _path(location: str) -> str:
         return unquote(parts.path)
     if "://" in location:
         raise CheckpointError(
-            f"checkpoint location {location!r}: {parts.scheme!r} is not one of a directory, file: or memory:; "
-            "give a directory"
+            f"checkpoint location {location.partition('://')[0]}://...: {parts.scheme!r} is not one of a directory, "
+            f"file:, memory: or {', '.join(redisurl.SCHEMES)}; give a directory"
         )
     return location

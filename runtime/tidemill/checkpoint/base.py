@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tidemill.sinks.base import Generation
+
+if TYPE_CHECKING:
+    from tidemill.sources.base import SourceLog
 
 Kind = Literal["query", "plan", "prepared", "commit"]
 """``query``: one entry (n = 0) with the query's id, plan description and policy; the rest: one entry per batch."""
@@ -15,8 +18,12 @@ class CheckpointLog(ABC):
     """Entries are JSON objects, created once and never changed. Every write checks the whole generation."""
 
     @abstractmethod
-    def acquire(self, owner: str) -> Generation:
-        """Take the lease and begin a new generation; raises `CheckpointLockedError` naming the holder if it is held."""
+    def acquire(self, owner: str, above: int = 0) -> Generation:
+        """Take the lease and begin a new generation; raises `CheckpointLockedError` naming the holder if it is held.
+
+        Its number is above all that this checkpoint has had, and above ``above``: a copy goes on counting where its
+        original was.
+        """
 
     @abstractmethod
     def release(self, generation: Generation) -> None:
@@ -45,6 +52,10 @@ class CheckpointLog(ABC):
     @abstractmethod
     def purge(self, query: str, below: int) -> None:
         """Delete plan, prepared and commit entries with n below ``below``."""
+
+    @abstractmethod
+    def source_log(self, index: int) -> SourceLog:
+        """Where the query's source ``index`` remembers what its offsets do not say."""
 
     def close(self) -> None:
         """Let go of connections. May be called twice."""

@@ -13,7 +13,7 @@ import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tidemill.checkpoint.base import CheckpointLog, Kind
@@ -21,6 +21,9 @@ from tidemill.checkpoint.entry import FORMAT, decode, encode, newer
 from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory
 from tidemill.errors import CheckpointError, CorruptCheckpointError, FencedError
 from tidemill.sinks.base import Generation
+
+if TYPE_CHECKING:
+    from tidemill.sources.base import SourceLog
 
 _BATCH_KINDS = ("plan", "prepared", "commit")
 
@@ -37,8 +40,8 @@ class DirectoryLog(CheckpointLog):
         self._known: dict[tuple[str, str], set[int]] = {}  # what `purge` listed once, kept up to date since
         self._lock = threading.RLock()
 
-    def acquire(self, owner: str) -> Generation:
-        return self._lease.acquire(owner)
+    def acquire(self, owner: str, above: int = 0) -> Generation:
+        return self._lease.acquire(owner, above)
 
     def release(self, generation: Generation) -> None:
         if generation == self._lease.generation:
@@ -86,6 +89,11 @@ class DirectoryLog(CheckpointLog):
                 for n in gone:
                     self._unlink(self._file(query, kind, n))
                 self._known[query, kind] -= gone
+
+    def source_log(self, index: int) -> SourceLog:
+        from tidemill.sources.log import DirectorySourceLog
+
+        return DirectorySourceLog(self.path / "sources" / str(index))
 
     def close(self) -> None:
         with self._lock:

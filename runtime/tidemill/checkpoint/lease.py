@@ -32,10 +32,10 @@ class DirectoryLease:
         self._file = os.fspath(path / "lease")
         self._text = b""
 
-    def acquire(self, owner: str) -> Generation:
+    def acquire(self, owner: str, above: int = 0) -> Generation:
         if self._lock is None:
             self._lock = self._locked()
-        number = int(self._read().get("number", 0)) + 1
+        number = max(int(self._read().get("number", 0)), above) + 1
         generation = Generation(number, secrets.token_hex(8))
         holder = {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()}
         self._text = json.dumps({"number": number, "token": generation.token, **holder}).encode()

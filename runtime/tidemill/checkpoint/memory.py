@@ -12,6 +12,8 @@ from typing import Any
 from tidemill.checkpoint.base import CheckpointLog, Kind
 from tidemill.errors import CheckpointError, CheckpointLockedError, FencedError
 from tidemill.sinks.base import Generation
+from tidemill.sources.base import SourceLog
+from tidemill.sources.log import MemorySourceLog
 
 
 @dataclass
@@ -22,6 +24,7 @@ class MemoryDisk:
     generation: Generation = field(default_factory=lambda: Generation(0, ""))
     owner: str = ""
     holder: weakref.ref[MemoryLog] | None = None
+    sources: dict[int, MemorySourceLog] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -31,14 +34,16 @@ class MemoryLog(CheckpointLog):
     def __init__(self, disk: MemoryDisk | None = None) -> None:
         self.disk = disk or MemoryDisk()
 
-    def acquire(self, owner: str) -> Generation:
+    def acquire(self, owner: str, above: int = 0) -> Generation:
         with self.disk.lock:
             holder = self.disk.holder() if self.disk.holder else None
             if holder is not None and holder is not self:
                 raise CheckpointLockedError(
                     f"the checkpoint in memory is held by {self.disk.owner}; stop that query first"
                 )
-            self.disk.generation = Generation(self.disk.generation.number + 1, secrets.token_hex(8))
+            self.disk.generation = Generation(
+                max(self.disk.generation.number, above) + 1, secrets.token_hex(8)
+            )
             self.disk.owner, self.disk.holder = owner, weakref.ref(self)
             return self.disk.generation
 
@@ -77,6 +82,10 @@ class MemoryLog(CheckpointLog):
                 entries = self.disk.entries.get((query, kind), {})
                 for n in [n for n in entries if n < below]:
                     del entries[n]
+
+    def source_log(self, index: int) -> SourceLog:
+        with self.disk.lock:
+            return self.disk.sources.setdefault(index, MemorySourceLog())
 
     def close(self) -> None:
         with self.disk.lock:

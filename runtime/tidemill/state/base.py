@@ -55,6 +55,10 @@ class StateStore(ABC):
     def names(self, query: str) -> list[BlobName]:
         """All blobs of a query."""
 
+    def sizes(self, names: Iterable[BlobName]) -> dict[BlobName, int]:
+        """Bytes that each blob takes where it is kept."""
+        return {name: len(data) for name, data in self.get(names).items()}
+
     @abstractmethod
     def purge(self, names: Iterable[BlobName]) -> None:
         """Delete blobs; names that are gone already are no error."""

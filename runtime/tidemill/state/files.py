@@ -105,6 +105,14 @@ class DirectoryStore(StateStore):
             index.look()
             return sorted(index.slices)
 
+    def sizes(self, names: Iterable[BlobName]) -> dict[BlobName, int]:
+        found: dict[BlobName, int] = {}
+        for query, wanted in groupby(sorted(names), key=lambda name: name.query):
+            index = self._packs.of(query)
+            with self._lock:
+                found |= {name: index.slices[name].length for name in wanted if name in index.slices}
+        return found
+
     def purge(self, names: Iterable[BlobName]) -> None:
         for query, gone in groupby(sorted(names), key=lambda name: name.query):
             index = self._packs.of(query)
