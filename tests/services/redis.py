@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +111,7 @@ class Server:
         lines = [
             "bind 127.0.0.1",
             f"port {0 if self.tls else self.port}",
+            f"tls-port {self.port if self.tls else 0}",
             f"dir {self.folder}",
             'save ""',
             "appendonly yes",
@@ -137,6 +139,10 @@ class Server:
         if self.process.poll() is not None:
             said = (self.folder / "log").read_text(errors="replace")[-500:]
             raise RuntimeError(f"redis-server ended with {self.process.returncode}: {said}")
+        if self.tls:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return True
+            return False
         try:
             return bool(self.client().ping())
         except RedisError as error:
@@ -229,6 +235,12 @@ class Sentinel(Server):
     def location(self, settings: str = "", name: str | None = None) -> str:
         tail = super().location(settings, name).partition("/0/")[2]
         return f"redis+sentinel://127.0.0.1:{self.port}/mymaster/0/{tail}"
+
+    def await_replica(self) -> None:
+        """Only a replica that a Sentinel has heard of can take over."""
+        wait_for(
+            lambda: len(self.run("SENTINEL", "REPLICAS", "mymaster")) == 1, "the Sentinel saw no replica"
+        )
 
 
 class Cluster:

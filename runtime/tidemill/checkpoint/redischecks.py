@@ -27,7 +27,7 @@ def check(client: Client) -> None:
     info = _info(client.one(Command(key, ("INFO", "everything")), patience=patience))
     _check_version(address, info)
     _check_settings(address, info)
-    _check_permissions(client, key)
+    _check_permissions(client, key, patience)
     _check_format(client)
 
 
@@ -73,7 +73,7 @@ def _check_settings(address: Address, info: dict[str, str]) -> None:
             )
 
 
-def _check_permissions(client: Client, key: str) -> None:
+def _check_permissions(client: Client, key: str, patience: float) -> None:
     """Try every command on a key of ours, and name all that are refused: one at a time would take as many starts."""
     tries = [
         script("return 1", [key]),
@@ -82,7 +82,7 @@ def _check_permissions(client: Client, key: str) -> None:
     refused: dict[str, str] = {}
     for each in tries:
         try:
-            client.one(each, patience=OPENING_PATIENCE)
+            client.one(each, patience=patience)
         except CheckpointError as error:
             if "does not permit" not in str(error):
                 raise

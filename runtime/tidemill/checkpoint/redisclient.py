@@ -119,10 +119,10 @@ class Client:
             if self._threads is not None:
                 self._threads.shutdown(wait=False)
                 self._threads = None
-            if self._redis is not None:
-                with contextlib.suppress(Exception):
-                    self._redis.close()
-                self._redis = None
+            client, self._redis = self._redis, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                client.close()
 
     # One trip, until it is through
 
@@ -212,12 +212,16 @@ class Client:
         return error
 
     def _forget_servers(self) -> None:
-        """Connect anew: the primary may be another one by now, and a name may mean another host."""
+        """Connect anew: the primary may be another one by now, and a name may mean another host. What other threads
+        are using is left to them."""
         with self._lock:
-            client, self._redis = self._redis, None
+            client = self._redis
+            if isinstance(client, RedisCluster):
+                self._redis = None
+                return
         if client is not None:
             with contextlib.suppress(Exception):
-                client.close()
+                client.connection_pool.disconnect(inuse_connections=False)
 
     # Which server
 
@@ -350,7 +354,6 @@ def _connected(address: Address) -> Any:
         "socket_timeout": settings.timeout + (settings.wait if settings.replicas else 0),
         "socket_keepalive": True,
         "protocol": 2,
-        "client_name": "tidemill",
         "retry": Retry(NoBackoff(), 0),
     }
     common |= _tls(address)
@@ -393,7 +396,7 @@ def _sentinel(address: Address, common: dict[str, Any]) -> Any:
 
 def _cluster(address: Address, common: dict[str, Any]) -> Any:
     nodes = [ClusterNode(host, port) for host, port in address.nodes]
-    return RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=0, **common)
+    return RedisCluster(startup_nodes=nodes, **common)
 
 
 # --- Errors ---------------------------------------------------------------------------------------------------------
@@ -438,8 +441,8 @@ def explained(error: Exception, address: Address, how_long: str = "") -> Checkpo
 
 PERMIT = (
     "permit it with ACL SETUSER <user> ~tidemill:* +ping +info +wait +eval +get +set +pttl +exists +del +hget +hset "
-    "+hsetnx +hmget +hkeys +hvals +hlen +hexists +hstrlen +hgetall +hincrby +hdel +sadd +srem +smembers (in a cluster "
-    "+cluster +asking too)"
+    "+hsetnx +hmget +hkeys +hvals +hlen +hexists +hstrlen +hgetall +hincrby +hdel +sadd +srem +smembers (and "
+    "+select for another database than 0, +cluster +asking in a cluster)"
 )
 _CREDENTIALS = (
     "write redis://user:password@host (with a password of special characters percent-encoded), and see that the server "

@@ -154,7 +154,9 @@ class RedisLease:
             try:
                 what = script(_RENEW, self.keys, generation.token, self.milliseconds)
                 answer = self.client.one(what, patience=third)
-            except CheckpointError:
+            except Exception as error:
+                if not isinstance(error, CheckpointError) and not stop.is_set():
+                    log.exception("the lease of %s could not be renewed", self.client.address)
                 continue  # The next write says so too, and has more patience; the client has told the log.
             if answer[0] == b"fenced":
                 if not stop.is_set():
