@@ -215,7 +215,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         for i, make in enumerate(makers):
             made.append(make())
             opened.callback(made[-1].close)
-            made[-1].open(_source_log(spec.checkpoint, i))
+            made[-1].open(log.source_log(i))
         sink = make_sink(plan, spec, context)
         opened.callback(sink.close)
         sink.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
 import time
 import uuid
@@ -82,18 +83,17 @@ class Query:
     """Static tables that are to be replaced now, by index."""
     report: Callable[[dict[str, Any]], None] = lambda progress: None
     idle: Callable[[], None] = lambda: None
+    scratch: str | None = None
+    """A directory to remove when the query is over."""
 
     def close(self) -> None:
         """Let go of what preparing it has opened, if it is not to run."""
-        closers = [
-            *(s.close for s in self.work.sources),
-            self.work.sink.close,
-            self.log.close,
-            self.work.store.close,
-        ]
-        for close in closers:
-            with contextlib.suppress(Exception):
-                close()
+        parts = [*(s.close for s in self.work.sources), self.work.sink.close, self.log.close]
+        _close_all([*parts, self.work.store.close, self.clean])
+
+    def clean(self) -> None:
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 @dataclass
@@ -184,9 +184,7 @@ class Loop:
             # Without the lease, what the engine holds under the query's id is that of the run that has it.
             closers.insert(0, lambda: self.query.engine.forget(self.work.query))
             closers.append(lambda: self.query.log.release(self.generation))
-        for close in (*closers, self.query.log.close, self.work.store.close):
-            with contextlib.suppress(Exception):
-                close()
+        _close_all([*closers, self.query.log.close, self.work.store.close, self.query.clean])
         with self.settled:
             self.settled.notify_all()
 
@@ -375,6 +373,13 @@ class Loop:
 
 KEY = "query"
 """The log's name for the query: one checkpoint location holds one query, whatever it is called."""
+
+
+def _close_all(closers: Iterable[Callable[[], None]]) -> None:
+    """Call them all, whatever one of them raises."""
+    for close in closers:
+        with contextlib.suppress(Exception):
+            close()
 
 
 def merge_deltas(parts: Iterable[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:

@@ -187,11 +187,12 @@ class StageRunner:
         result.snapshots = list(self.journal.snapshots)
 
     def _prepare(self, attempt: Attempt, place: Place, rows: pa.Table) -> list[Committable]:
-        tasks = min(self.width, max(1, rows.num_rows // ROWS_PER_SINK_TASK))
+        width = place.width or self.width
+        tasks = min(width, max(1, rows.num_rows // ROWS_PER_SINK_TASK))
         if self.work.plan.mode == "complete":
             tasks = 1
         size = -(-rows.num_rows // tasks)
-        first = place.me * self.width  # no two executors use the same number
+        first = place.me * width  # no two executors use the same number
         ids = [TaskId(attempt.query, attempt.batch, first + i) for i in range(tasks)]
         parts = [rows.slice(i * size, size) for i in range(tasks)]
         return list(self.pool.map(self.work.sink.prepare, ids, parts))

@@ -41,7 +41,7 @@ class Work:
     store: StateStore
     shards: int = SHARDS
     recipe: Recipe | None = None
-    """For executors in other processes; None where there are none."""
+    """For executors in other processes; these themselves have none."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,16 @@ class Place:
     """An executor among those that share a batch: the first of one, unless there are more."""
 
     me: int = 0
-    members: int = 1
+    peers: tuple[str, ...] = ("",)
+    """The addresses of all, in their order."""
     owners: tuple[int, ...] = ()
     """Of each shard: the number of the executor that holds its state; empty with one executor, which holds all."""
+    width: int = 0
+    """Most sink tasks of one executor; 0: as many as it has threads."""
+
+    @property
+    def members(self) -> int:
+        return len(self.peers)
 
 
 @dataclass(frozen=True)

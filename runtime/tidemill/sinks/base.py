@@ -57,6 +57,10 @@ class Sink(ABC):
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         """Take over from any older generation. Runs before ``recover``; ``tasks``: the most of any batch known."""
 
+    def for_executors(self) -> Sink:
+        """A sink that prepares as this one does, to be shipped to other processes: plain data, no connections."""
+        return self
+
     @abstractmethod
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         """Stage ``rows`` (the query's output columns) so that ``commit`` needs nothing else. No reader sees them."""

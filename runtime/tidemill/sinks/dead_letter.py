@@ -56,6 +56,9 @@ class DeadLetterSink(Sink):
     def check(self) -> None:
         self.inner.check()
 
+    def for_executors(self) -> Sink:
+        return DeadLetterSink(self.inner.for_executors(), self.schema)
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self.inner.open(generation, query, tasks)
 
@@ -63,9 +66,9 @@ class DeadLetterSink(Sink):
         return self.inner.prepare(task, self._adapted(rows.cast(BAD_SCHEMA)))
 
     def _adapted(self, rows: pa.Table) -> pa.Table:
-        if self.schema is _BYTES:
+        if self.schema == _BYTES:
             return rows
-        if self.schema is _KAFKA:
+        if self.schema == _KAFKA:
             about = [[_header(n, row[n]) for n in ABOUT] for row in rows.select(list(ABOUT)).to_pylist()]
             return pa.table({"value": rows["record"], "headers": about}, schema=to_arrow_schema(_KAFKA))
         texts = [None if r is None else r.decode(errors="replace") for r in rows["record"].to_pylist()]

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.errors import PySparkTypeError
-from tidemill.sinks.base import Committable, Sink, TaskId, from_ipc, to_ipc
-from tidemill.sinks.memory import joined
+from tidemill.sinks.base import Committable, Sink, TaskId, from_ipc
+from tidemill.sinks.memory import RowsSink, joined
 from tidemill.types import StructType
 
 
-class ForeachBatchSink(Sink):
+class ForeachBatchSink(RowsSink):
     """Calls ``function(frame, batch_id)`` with all rows of a batch, in the driver, after the batch is prepared: a
     repeated call gets the same rows."""
 
@@ -24,16 +24,17 @@ class ForeachBatchSink(Sink):
             raise PySparkTypeError(
                 f"foreachBatch takes a function of a DataFrame and a batch id, not {function!r}"
             )
+        super().__init__()
         self.function, self.schema, self.make_frame = function, schema, make_frame
 
-    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
-        return Committable(task, payload=to_ipc(rows) if rows.num_rows else None)
+    def for_executors(self) -> Sink:
+        return RowsSink()
 
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         self.function(self.make_frame(joined(committables, self.schema)), batch)
 
 
-class ForeachSink(Sink):
+class ForeachSink(RowsSink):
     """Calls ``writer`` for each row: a function, or an object with ``process`` and perhaps ``open`` and ``close``.
 
     ``open(partition_id, epoch_id)`` may return False to skip a partition, ``close(error)`` is called whenever ``open``
@@ -42,10 +43,11 @@ class ForeachSink(Sink):
 
     def __init__(self, writer: Any, schema: StructType, make_rows: Callable[[pa.Table], list[Any]]) -> None:
         check_writer(writer)
+        super().__init__()
         self.writer, self.schema, self.make_rows = writer, schema, make_rows
 
-    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
-        return Committable(task, payload=to_ipc(rows))
+    def for_executors(self) -> Sink:
+        return RowsSink()
 
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         for committable in sorted(committables, key=lambda c: c.task):

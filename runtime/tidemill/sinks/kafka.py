@@ -32,17 +32,41 @@ _CLOCK_SLACK = 3600.0
 """Seconds by which the clocks of brokers and drivers may differ when a marker's age is judged."""
 
 
-class KafkaSink(Sink):
+class KafkaRecords(Sink):
+    """Makes rows records; `KafkaSink` sends them."""
+
+    def __init__(self, topic: str | None, records: Callable[[pa.Table], pa.Table]) -> None:
+        self.topic = topic
+        self._records = records
+
+    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
+        if rows.num_rows == 0:
+            return Committable(task, {"rows": 0})
+        records = self._records(rows)
+        payload = to_ipc(records)
+        meta = {
+            "rows": rows.num_rows,
+            "bytes": len(payload),
+            "crc": zlib.crc32(payload),
+            "topic": self.topic or kafkaclient.topic_of_rows(records.column("topic")[0].as_py()),
+            "at": int(time.time()),
+        }
+        return Committable(task, meta, payload)
+
+    def commit(self, batch: int, committables: Sequence[Committable]) -> None:
+        raise NotImplementedError("the driver's sink commits")
+
+
+class KafkaSink(KafkaRecords):
     """See the module. ``records`` makes of rows a table of some of topic, key, value, headers and partition."""
 
     def __init__(self, options: Options, records: Callable[[pa.Table], pa.Table]) -> None:
-        self.topic = options.get("topic")
+        super().__init__(options.get("topic"), records)
         self.exactly_once = options.flag("exactlyOnce", True)
         self.config = kafkaclient.settings(options.with_prefix("kafka."))
         self.patience = (
             int(self.config.get("delivery.timeout.ms", self.config.get("message.timeout.ms", 120_000))) / 1000
         )
-        self._records = records
         self._marks: dict[int, Marker] = {}
         self._transactions: Transactions | None = None
         self._plain: Any = None
@@ -78,19 +102,8 @@ class KafkaSink(Sink):
 
     # --- One task --------------------------------------------------------------------------------------------------
 
-    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
-        if rows.num_rows == 0:
-            return Committable(task, {"rows": 0})
-        records = self._records(rows)
-        payload = to_ipc(records)
-        meta = {
-            "rows": rows.num_rows,
-            "bytes": len(payload),
-            "crc": zlib.crc32(payload),
-            "topic": self.topic or kafkaclient.topic_of_rows(records.column("topic")[0].as_py()),
-            "at": int(time.time()),
-        }
-        return Committable(task, meta, payload)
+    def for_executors(self) -> Sink:
+        return KafkaRecords(self.topic, self._records)
 
     # --- One batch -------------------------------------------------------------------------------------------------
 

@@ -45,14 +45,31 @@ tables: dict[str, MemoryTable] = {}
 """Memory tables by the names of their queries."""
 
 
-class MemorySink(Sink):
+class RowsSink(Sink):
+    """Keeps rows for another sink that commits them: what executors prepare with where only the driver can write.
+
+    ``most``: rows of a task that are kept; None: all.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+
+    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
+        return Committable(task, payload=to_ipc(rows if self.most is None else rows.slice(0, self.most)))
+
+    def commit(self, batch: int, committables: Sequence[Committable]) -> None:
+        raise NotImplementedError("the driver's sink commits")
+
+
+class MemorySink(RowsSink):
     """Complete mode replaces the table, append and update add to it, as in Spark."""
 
     def __init__(self, table: MemoryTable, mode: str) -> None:
+        super().__init__()
         self.table, self.mode = table, mode
 
-    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
-        return Committable(task, payload=to_ipc(rows))
+    def for_executors(self) -> Sink:
+        return RowsSink()
 
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         rows = joined(committables, self.table.schema)
@@ -62,18 +79,18 @@ class MemorySink(Sink):
             self.table.add(batch, rows)
 
 
-class ConsoleSink(Sink):
+class ConsoleSink(RowsSink):
     """Prints each batch as Spark does. A batch that a crash left in doubt may be printed twice."""
 
     def __init__(self, options: Options, schema: StructType, wiring: Wiring) -> None:
         self.schema, self.wiring = schema, wiring
         self.rows = options.count("numRows", 20)
+        super().__init__(self.rows + 1)  # one row more than are shown tells that there are more
         self.truncate = _truncate(options)
         self._last = -1
 
-    def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
-        # One row more than are shown tells that there are more.
-        return Committable(task, payload=to_ipc(rows.slice(0, self.rows + 1)))
+    def for_executors(self) -> Sink:
+        return RowsSink(self.most)
 
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         if batch <= self._last:

@@ -50,6 +50,8 @@ class Partition:
     spec: Mapping[str, Any]
     rows: int | None = None
     """How many rows it holds, where the source knows without reading."""
+    affinity: str | None = None
+    """What a reader keeps between batches (a Kafka partition's connection): the same text goes to the same executor."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Source(ABC):
 
     schema: StructType
     """Of the rows that ``read`` returns."""
+    anywhere: bool = True
+    """Whether any process can ``read``; otherwise only the driver's, which holds the rows."""
 
     def open(self, log: SourceLog) -> None:
         """Where to remember things. The driver calls it before ``initial`` or, after a restart, before ``latest``.

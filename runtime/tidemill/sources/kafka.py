@@ -169,7 +169,7 @@ class KafkaSource(Source):
         ranges = [(p, begin.get(p, 0), o) for p, o in sorted(to_ends(end).items()) if o > begin.get(p, 0)]
         pieces = cut(ranges, self.options.min_partitions, self.options.max_records)
         return [
-            Partition(i, {"topic": t, "partition": p, "from": a, "to": b})
+            Partition(i, {"topic": t, "partition": p, "from": a, "to": b}, affinity=f"{t}/{p}")
             for i, ((t, p), a, b) in enumerate(pieces)
         ]
 

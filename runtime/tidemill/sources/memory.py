@@ -109,6 +109,8 @@ def append_together(rows: Mapping[MemoryLog, pa.Table]) -> dict[MemoryLog, int]:
 class MemorySource(Source):
     """Reads a `MemoryLog` from its beginning."""
 
+    anywhere = False
+
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
         self.schema = log.schema

@@ -39,6 +39,8 @@ class SocketSource(Source):
     When the server hangs up, what has arrived is still read, and then the source stays silent.
     """
 
+    anywhere = False
+
     def __init__(self, options: Mapping[str, str]) -> None:
         checked = Options("socket", options, KNOWN)
         self.host = checked.required("host", "localhost")

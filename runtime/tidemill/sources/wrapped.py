@@ -14,6 +14,7 @@ class WrappedSource(Source):
     def __init__(self, inner: Source) -> None:
         self.inner = inner
         self.schema = inner.schema
+        self.anywhere = inner.anywhere
 
     def for_query(self, name: str) -> None:
         self.inner.for_query(name)

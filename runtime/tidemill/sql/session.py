@@ -310,7 +310,7 @@ class SparkSession:
             if self._context is None:
                 threads = self._config.explicit().get("tidemill.threads")
                 self._context = Context(threads=int(threads) if threads else None)
-            _ = self._context.engine  # made now, so that the copies below share it
+            _ = self._context.local  # made now, so that the copies below share it
             return dataclasses.replace(self._context, settings=self._settings(), listen=self.streams._heard)
 
     def _threads(self) -> int:

@@ -1,0 +1,452 @@
+"""Runs batches on executors in other processes, which are Dask workers of a scheduler that lives here, in the driver."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import pickle
+import secrets
+import threading
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import cloudpickle
+import pyarrow as pa
+from distributed import Scheduler
+from distributed.comm import CommClosedError
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol import to_serialize
+
+from tidemill import __version__
+from tidemill.engine.base import Engine
+from tidemill.engine.placement import deal, moves, place
+from tidemill.errors import AnalysisException, ExecutorLostError, TidemillError
+from tidemill.executor.host import WIRE, Shipment
+from tidemill.executor.work import Attempt, Chains, Place, Read, Share, StageResult, Work
+from tidemill.executor.worker import raw, security
+from tidemill.sources.base import Partition
+from tidemill.tls import TlsFiles
+
+log = logging.getLogger("tidemill.engine")
+T = TypeVar("T")
+
+WAIT = 120.0
+"""Seconds to wait for a first executor before a batch attempt fails."""
+HUNG = 600.0
+"""Seconds after which an executor that has not answered is given up."""
+AFTERMATH = 30.0
+"""Seconds in which the other executors must let go of an attempt that has failed."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An executor that has joined."""
+
+    address: str
+    name: str
+    threads: int
+
+
+@dataclass
+class _Query:
+    """What is where."""
+
+    work: Work
+    generation: int = 0
+    shipment: bytes = b""
+    owners: list[str | None] = field(default_factory=list)
+    """Of each shard: the address of the executor that has its state."""
+    loaded: set[str] = field(default_factory=set)
+    open: tuple[str, ...] = ()
+    """Executors of the attempt that is not yet accepted or rolled back."""
+    settling: Future[None] | None = None
+    """The last accept, on its way."""
+    moved: int = 0
+    """Shards that had to be loaded since the start, the first loading not counted."""
+
+
+class DaskEngine(Engine):
+    """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
+
+    ``files`` is this process's certificate, None only for tests in one process.
+    """
+
+    remote = True
+
+    def __init__(
+        self,
+        files: TlsFiles | None,
+        expected: int = 1,
+        patience: float = WAIT,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.expected, self.patience = expected, patience
+        self._token = secrets.token_hex(16)
+        self._members: dict[str, Member] = {}
+        self._leaving: set[str] = set()
+        self._changed = threading.Condition()
+        self._queries: dict[str, _Query] = {}
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="tidemill-read")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="tidemill-cluster", daemon=True)
+        self._thread.start()
+        self._scheduler = self._call(self._started(files, host, port))
+        self._met = False
+
+    async def _started(self, files: TlsFiles | None, host: str, port: int) -> Scheduler:
+        scheme = "tls" if files else "tcp"
+        made = Scheduler(
+            host=f"{scheme}://{host}", port=port, security=security(files), dashboard=False, dashboard_address=None,
+        )  # fmt: skip
+        made.handlers["tidemill_join"] = self._join
+        made.handlers["tidemill_leave"] = self._leave
+        made.add_plugin(_Leavers(self), name="tidemill")
+        await made
+        return made
+
+    @property
+    def address(self) -> str:
+        """Where executors find this driver."""
+        return str(self._scheduler.address)
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run on the event loop, from another thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    # Members
+
+    async def _join(self, address: str, name: str, version: str, wire: int, threads: int) -> dict[str, Any]:
+        if (version, wire) != (__version__, WIRE):
+            reason = (
+                f"executor {name} has Tidemill {version} (wire format {wire}), and the driver {__version__} "
+                f"({WIRE}); run both from the same image"
+            )
+            log.error(reason)
+            return {"refusal": reason}
+        with self._changed:
+            self._members[address] = Member(address, name, threads)
+            self._changed.notify_all()
+        log.info("executor %s has joined (%s)", name, address)
+        return {"engine": self._token}
+
+    async def _leave(self, address: str) -> dict[str, Any]:
+        """Answers once the executor may go: when no attempt is open on it."""
+        with self._changed:
+            self._leaving.add(address)
+        while any(address in q.open for q in list(self._queries.values())):
+            await asyncio.sleep(0.01)
+        self._lost(address, "has left")
+        return {"status": "ok"}
+
+    def _lost(self, address: str, why: str = "is gone") -> None:
+        with self._changed:
+            member = self._members.pop(address, None)
+            self._leaving.discard(address)
+            for query in self._queries.values():
+                query.loaded.discard(address)
+                query.owners = [None if o == address else o for o in query.owners]
+            self._changed.notify_all()
+        if member is not None:
+            log.info("executor %s %s", member.name, why)
+
+    def members(self) -> list[str]:
+        with self._changed:
+            return sorted(m.name for m in self._members.values())
+
+    def retire(self, member: str) -> None:
+        with self._changed:
+            self._leaving |= {a for a, m in self._members.items() if m.name == member}
+
+    def _present(self) -> list[Member]:
+        """The executors for the next batch, once there are some."""
+
+        def fit() -> list[Member]:
+            found = [m for a, m in self._members.items() if a not in self._leaving]
+            return sorted(found or self._members.values(), key=lambda m: (m.name, m.address))
+
+        with self._changed:
+            if not self._met:
+                self._changed.wait_for(lambda: len(fit()) >= self.expected, self.patience)
+                self._met = True
+            if not self._changed.wait_for(fit, self.patience):
+                raise ExecutorLostError(
+                    f"no executor has joined the driver at {self.address} in {self.patience:.0f} s; start one with "
+                    "tidemill executor --driver ADDRESS, and look into its log"
+                )
+            return fit()
+
+    # Asking
+
+    async def _ask(self, address: str, what: str, query: str, generation: int, data: bytes) -> Any:
+        try:
+            answer = await self._scheduler.rpc(address).tidemill_call(
+                engine=self._token, what=what, query=query, generation=generation, data=to_serialize(data)
+            )
+        except (CommClosedError, OSError) as error:
+            self._lost(address)
+            raise ExecutorLostError(f"executor at {address} is gone: {error}") from error
+        found = pickle.loads(raw(answer["data"]))
+        if answer["status"] != "ok":
+            raise found
+        return found
+
+    async def _ask_all(
+        self, query: str, generation: int, asked: Mapping[str, tuple[str, Sequence[tuple[Any, ...]]]]
+    ) -> None:
+        """Of each address: the calls of one method, one after the other; raises the first error when all are over."""
+
+        async def calls(address: str, what: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+            for given in arguments:
+                await self._ask(address, what, query, generation, pickle.dumps(given))
+
+        done = await asyncio.gather(*(calls(a, *c) for a, c in asked.items()), return_exceptions=True)
+        for error in done:
+            if isinstance(error, BaseException):
+                raise error
+
+    # The engine
+
+    def load(self, work: Work) -> None:
+        if work.recipe is None:
+            raise TidemillError(f"query {work.query} has no recipe for executors")
+        self._queries[work.query] = _Query(work, owners=[None] * work.shards)
+
+    def restore(self, query: str, chains: Chains) -> None:
+        """Nothing yet: executors load what they get with the next batch, when it is known who there is."""
+
+    def run(
+        self, attempt: Attempt, partitions: Mapping[int, Sequence[Partition]], chains: Chains
+    ) -> list[StageResult]:
+        query = self._queries[attempt.query]
+        query.generation = attempt.generation
+        self._settled(query)
+        members = self._present()
+        addresses = [m.address for m in members]
+        self._place(query, addresses, chains)
+        given, read = self._read_here(query.work, partitions)
+        elsewhere = {i: parts for i, parts in partitions.items() if i not in given}
+        width = max(m.threads for m in members)
+        owners = tuple(addresses.index(o or "") for o in query.owners)
+        shares = {
+            address: Share(
+                parts,
+                {i: _slice(rows, n, len(members)) for i, rows in given.items()},
+                Place(n, tuple(addresses), owners, width),
+            )
+            for n, (address, parts) in enumerate(zip(addresses, deal(elsewhere, addresses), strict=True))
+        }
+        query.open = tuple(addresses)
+        return [StageResult(read=read), *self._call(self._run(attempt, shares))]
+
+    def _settled(self, query: _Query) -> None:
+        """The accept before has arrived everywhere; an executor that was lost on the way is no matter."""
+        settling, query.settling = query.settling, None
+        if settling is not None:
+            settling.result()
+
+    def _place(self, query: _Query, addresses: list[str], chains: Chains) -> None:
+        """Every shard on one of the executors, its state loaded there."""
+        work = query.work
+        if not query.shipment:
+            query.shipment = ship(work)
+        new = [a for a in addresses if a not in query.loaded]
+        self._call(
+            self._ask_all(work.query, query.generation, {a: ("load", [(query.shipment,)]) for a in new})
+        )
+        query.loaded |= set(new)
+        before = list(query.owners)
+        after = place(before, addresses)
+        gains = moves(before, after)
+        if not gains:
+            return
+        gone = {a: [s for s, (o, n) in enumerate(zip(before, after, strict=True)) if o == a and n != a]
+                for a in set(before) - {None}}  # fmt: skip
+        # Nobody's until they are loaded: if that fails on the way, the next attempt loads them again.
+        query.owners = [o if o == n else None for o, n in zip(before, after, strict=True)]
+        lost = {a: ("drop", [(shards,)]) for a, shards in gone.items() if a in query.loaded and shards}
+        self._call(self._ask_all(work.query, query.generation, lost))
+        kept = {a: ("restore", [(_of(chains, shards),)]) for a, shards in gains.items()}
+        # What a failed loading left behind must not be there twice.
+        cleared = {a: ("drop", [(shards,)]) for a, shards in gains.items()}
+        self._call(self._ask_all(work.query, query.generation, cleared))
+        self._call(self._ask_all(work.query, query.generation, kept))
+        query.owners = list(after)
+        if any(before):
+            query.moved += sum(len(shards) for shards in gains.values())
+            log.info("%d of %d shards have moved", sum(map(len, gains.values())), len(after))
+
+    def _read_here(
+        self, work: Work, partitions: Mapping[int, Sequence[Partition]]
+    ) -> tuple[dict[int, pa.Table], dict[int, Read]]:
+        """The rows of sources that only this process can read."""
+        given: dict[int, pa.Table] = {}
+        read: dict[int, Read] = {}
+        for i, source in enumerate(work.sources):
+            if source.anywhere:
+                continue
+            found = list(self._readers.map(source.read, partitions.get(i, ())))
+            rows = [r.table for r in found]
+            given[i] = pa.concat_tables(rows) if rows else _empty(work, i)
+            read[i] = Read(given[i].num_rows, sum(r.bytes for r in found), sum(r.bad.num_rows for r in found))
+        return given, read
+
+    async def _run(self, attempt: Attempt, shares: Mapping[str, Share]) -> list[StageResult]:
+        tasks = {
+            asyncio.ensure_future(
+                self._ask(a, "run", attempt.query, attempt.generation, pickle.dumps((attempt, share)))
+            ): a
+            for a, share in shares.items()
+        }
+        done, pending = await asyncio.wait(tasks, timeout=HUNG, return_when=asyncio.FIRST_EXCEPTION)
+        if not pending and not any(t.exception() for t in done):
+            results = [t.result() for t in tasks]
+            return [r for stage in zip(*results, strict=True) for r in stage]
+        await self._give_up(attempt, {tasks[t] for t in pending})
+        if pending:
+            _, hung = await asyncio.wait(pending, timeout=AFTERMATH)
+            for task in hung:
+                task.cancel()
+                await self._expel(tasks[task])
+        raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())], attempt)
+
+    async def _give_up(self, attempt: Attempt, addresses: Collection[str]) -> None:
+        """Wake executors that wait for rows of one that is gone."""
+
+        async def tell(address: str) -> None:
+            await self._scheduler.rpc(address).tidemill_give_up(
+                engine=self._token, head=pickle.dumps(attempt)
+            )
+
+        await asyncio.gather(*(tell(a) for a in addresses), return_exceptions=True)
+
+    async def _expel(self, address: str) -> None:
+        """An executor that does not answer is out; should it come back, it has to join anew."""
+        log.warning("executor at %s has not answered; going on without it", address)
+        self._lost(address, "was given up")
+        await self._scheduler.remove_worker(address, stimulus_id="tidemill-hung")
+
+    def accept(self, attempt: Attempt) -> None:
+        query = self._queries[attempt.query]
+
+        async def tell() -> None:
+            try:
+                calls = {a: ("accept", [(attempt,)]) for a in query.open if a in query.loaded}
+                await self._ask_all(attempt.query, attempt.generation, calls)
+            except ExecutorLostError:
+                pass  # its shards are loaded elsewhere, from what was stored
+            finally:
+                query.open = ()
+
+        query.settling = asyncio.run_coroutine_threadsafe(tell(), self._loop)
+
+    def rollback(self, attempt: Attempt) -> None:
+        query = self._queries[attempt.query]
+        calls: dict[str, tuple[str, Sequence[tuple[Any, ...]]]] = {
+            a: ("rollback", [()]) for a in query.open if a in query.loaded
+        }
+        try:
+            self._call(self._ask_all(attempt.query, attempt.generation, calls))
+        except ExecutorLostError:
+            pass
+        finally:
+            query.open = ()
+
+    def refresh(self, query: str, index: int, rows: pa.Table) -> None:
+        found = self._queries[query]
+        statics = list(found.work.statics)
+        statics[index] = rows
+        found.work.statics = tuple(statics)
+        found.shipment = b""
+        self._settled(found)
+        calls = {a: ("refresh", [(index, rows)]) for a in found.loaded}
+        self._call(self._ask_all(query, found.generation, calls))
+
+    def forget(self, query: str) -> None:
+        found = self._queries.pop(query, None)
+        if found is None:
+            return
+        try:
+            self._settled(found)
+            calls: dict[str, tuple[str, Sequence[tuple[Any, ...]]]] = {
+                a: ("forget", [()]) for a in found.loaded
+            }
+            self._call(self._ask_all(query, found.generation, calls))
+        except (TidemillError, concurrent.futures.CancelledError) as error:
+            log.debug("forgetting query %s: %s", query, error)
+
+    def close(self) -> None:
+        if not self._loop.is_running():
+            return
+        self._call(self._scheduler.close(reason="the driver ends"))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._readers.shutdown()
+
+
+class _Leavers(SchedulerPlugin):
+    """Tells the engine which workers Dask has lost."""
+
+    def __init__(self, engine: DaskEngine) -> None:
+        self._engine = engine
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **kwargs: Any) -> None:
+        self._engine._lost(worker)
+
+
+def ship(work: Work) -> bytes:
+    """The query as bytes for executors; `AnalysisException` naming what cannot be shipped."""
+    assert work.recipe is not None
+    shipment = Shipment(work.query, work.plan, work.columns, work.statics, work.shards, work.recipe)
+    try:
+        return cloudpickle.dumps(shipment)
+    except Exception as error:
+        raise AnalysisException(
+            f"the query cannot be sent to executors: {culprit(shipment) or error}; user functions must not hold "
+            "connections, locks or open files: make those inside the function"
+        ) from error
+
+
+def culprit(shipment: Shipment) -> str | None:
+    """Which part does not pickle, and what Python says of it."""
+    named: list[tuple[str, object]] = []
+    for stage in shipment.plan.stages:
+        functions = [
+            *(f for part in stage.fragments for f in part.functions),
+            *getattr(stage.operator, "functions", ()),
+        ]
+        named += [(f"function {f.name!r}", f) for f in functions]
+    named += [(f"source {i}", s) for i, s in enumerate(shipment.recipe.sources)]
+    named += [("the sink", shipment.recipe.sink), ("the checkpoint's store", shipment.recipe.store)]
+    for name, part in named:
+        try:
+            cloudpickle.dumps(part)
+        except Exception as error:
+            return f"{name}: {error}"
+    return None
+
+
+def _worst(errors: Sequence[BaseException], attempt: Attempt) -> BaseException:
+    """What stopped an attempt: an error of the program says more than that executors were lost over it."""
+    own = [e for e in errors if not isinstance(e, ExecutorLostError)]
+    lost = ExecutorLostError(f"batch {attempt.batch}: executors have not answered in {HUNG:.0f} s")
+    return next(iter([*own, *errors]), lost)
+
+
+def _of(chains: Chains, shards: Collection[int]) -> dict[str, dict[int, Sequence[Any]]]:
+    wanted = set(shards)
+    return {table: {s: c for s, c in by_shard.items() if s in wanted} for table, by_shard in chains.items()}
+
+
+def _slice(rows: pa.Table, n: int, of: int) -> pa.Table:
+    size = -(-rows.num_rows // of)
+    return rows.slice(n * size, size)
+
+
+def _empty(work: Work, source: int) -> pa.Table:
+    from tidemill.types import to_arrow_schema
+
+    return to_arrow_schema(work.sources[source].schema).empty_table()

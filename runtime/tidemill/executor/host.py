@@ -1,0 +1,167 @@
+"""One executor's queries and their state. It outlives the connection to a driver, which may come back as another."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from tidemill.errors import FencedError
+from tidemill.executor.exchange import Exchange
+from tidemill.executor.inbox import Inbox
+from tidemill.executor.stage import StageRunner
+from tidemill.executor.work import Attempt, Chains, Recipe, Share, StageResult, Work
+from tidemill.kernel.duck import Kernel
+from tidemill.plan.stages import QueryPlan
+from tidemill.sources.base import Source
+
+WIRE = 1
+"""Of what driver and executors say to each other; they must have the same."""
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """A query on its way to executors."""
+
+    query: str
+    plan: QueryPlan
+    columns: tuple[tuple[str, ...], ...]
+    statics: tuple[pa.Table, ...]
+    shards: int
+    recipe: Recipe
+
+
+class _Query:
+    """A query on this executor: a thread of its own, since its calls come one at a time."""
+
+    def __init__(self, generation: int, name: str) -> None:
+        self.generation = generation
+        self.inbox = Inbox()
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"tidemill-{name[:8]}")
+        self.runner: StageRunner | None = None
+        self.sources: tuple[Source | None, ...] = ()
+
+    def close(self) -> None:
+        """On the query's thread."""
+        if self.runner is not None:
+            self.runner.session.close()
+            self.runner.work.store.close()
+            self.runner = None
+        for source in self.sources:
+            if source is not None:
+                source.close()
+        self.sources = ()
+
+
+class Host:
+    """What an executor does when its driver asks. ``call`` may come from any thread and never blocks."""
+
+    def __init__(
+        self, threads: int | None = None, make_exchange: Callable[[Inbox], Exchange] | None = None
+    ) -> None:
+        self.threads = threads or os.cpu_count() or 1
+        self.kernel = Kernel(self.threads)
+        self.make_exchange = make_exchange
+        self.busy = 0.0
+        """Seconds spent with batches, ever."""
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tidemill-task")
+        self._queries: dict[str, _Query] = {}
+        self._lock = threading.Lock()
+
+    def call(self, what: str, query: str, generation: int, data: bytes) -> Future[bytes]:
+        """Do ``what`` with the pickled arguments; the future holds the pickled answer.
+
+        ``data`` comes from a process with the job's certificate, which may run code here anyway. Raises `FencedError`
+        for a driver older than one that was heard.
+        """
+        found = self._of(query, generation)
+        return found.thread.submit(self._do, what, query, found, data)
+
+    def inbox(self, query: str, generation: int) -> Inbox:
+        return self._of(query, generation).inbox
+
+    def _of(self, query: str, generation: int) -> _Query:
+        with self._lock:
+            found = self._queries.setdefault(query, _Query(generation, query))
+            if generation < found.generation:
+                raise FencedError(
+                    f"query {query}: generation {found.generation} has taken over from {generation}; this driver must stop"
+                )
+            found.generation = generation
+            return found
+
+    def _do(self, what: str, name: str, query: _Query, data: bytes) -> bytes:
+        method: Callable[..., Any] = getattr(self, f"_{what}")
+        return pickle.dumps(method(query, *pickle.loads(data)))
+
+    # What a driver asks for, on the query's thread
+
+    def _load(self, query: _Query, shipped: bytes) -> None:
+        query.close()
+        shipment: Shipment = pickle.loads(shipped)
+        recipe = shipment.recipe
+        query.sources = tuple(make() if make is not None else None for make in recipe.sources)
+        work = Work(
+            query=shipment.query,
+            plan=shipment.plan,
+            sources=query.sources,  # type: ignore[arg-type]  # those of the driver are never read here
+            columns=shipment.columns,
+            statics=shipment.statics,
+            sink=recipe.sink,
+            store=recipe.store(),
+            shards=shipment.shards,
+        )
+        exchange = self.make_exchange(query.inbox) if self.make_exchange else None
+        query.runner = StageRunner(work, self.kernel, self._pool, self.threads, exchange)
+
+    def _restore(self, query: _Query, chains: Chains) -> None:
+        _runner(query).restore(chains)
+
+    def _drop(self, query: _Query, shards: Collection[int]) -> None:
+        _runner(query).drop(shards)
+
+    def _run(self, query: _Query, attempt: Attempt, share: Share) -> list[StageResult]:
+        started = time.monotonic()
+        query.inbox.begin(attempt)
+        runner = _runner(query)
+        try:
+            results = runner.run(attempt, share)
+            # The driver makes the entry that names these blobs durable, and cannot do it for blobs of another process.
+            runner.work.store.sync()
+            return results
+        finally:
+            self.busy += time.monotonic() - started
+
+    def _accept(self, query: _Query, attempt: Attempt) -> None:
+        _runner(query).accept(attempt)
+
+    def _rollback(self, query: _Query) -> None:
+        if query.runner is not None:
+            query.runner.rollback()
+
+    def _refresh(self, query: _Query, index: int, rows: pa.Table) -> None:
+        _runner(query).statics[index] = rows
+
+    def _forget(self, query: _Query) -> None:
+        query.close()
+
+    def close(self) -> None:
+        with self._lock:
+            queries, self._queries = dict(self._queries), {}
+        for query in queries.values():
+            query.thread.submit(query.close)
+            query.thread.shutdown()
+        self._pool.shutdown(cancel_futures=True)
+        self.kernel.close()
+
+
+def _runner(query: _Query) -> StageRunner:
+    assert query.runner is not None, "a query is loaded before it runs"
+    return query.runner

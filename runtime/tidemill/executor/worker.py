@@ -1,0 +1,243 @@
+"""An executor as a Dask worker: handlers on its comms, and the process around it.
+
+Dask gives membership, TLS and framing; batches go over handlers of ours, in a thread of their own, so that the event
+loop always answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import pickle
+import signal
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+from distributed import Worker
+from distributed.comm import CommClosedError
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.protocol import Serialized, to_serialize
+from distributed.security import Security
+
+from tidemill import __version__
+from tidemill.errors import ExecutorLostError, TidemillError
+from tidemill.executor.exchange import Exchange
+from tidemill.executor.host import WIRE, Host
+from tidemill.executor.inbox import Inbox
+from tidemill.executor.work import Attempt, Place
+from tidemill.tls import TlsFiles
+
+log = logging.getLogger("tidemill.executor")
+
+FRAME = 8 << 20
+"""Bytes of rows sent at once, about: a receiver that is slow holds its sender up by no more."""
+PATIENCE = 300.0
+"""Seconds without a frame from a peer, after which an attempt is given up."""
+AGAIN = (0.2, 5.0)
+"""Seconds before the next try to reach a driver: at first, and at most."""
+
+
+def security(files: TlsFiles | None) -> Security | None:
+    """Dask's form of a process's certificate; the same for drivers and executors."""
+    if files is None:
+        return None
+    ca, cert, key = (str(f) for f in (files.ca, files.cert, files.key))
+    return Security(
+        tls_ca_file=ca, tls_scheduler_cert=cert, tls_scheduler_key=key, tls_worker_cert=cert, tls_worker_key=key,
+        require_encryption=True,
+    )  # fmt: skip
+
+
+def raw(data: Any) -> bytes | memoryview:
+    """The bytes of a message, whether or not Dask has unpacked them."""
+    if isinstance(data, Serialized):
+        return bytes(data.frames[0]) if len(data.frames) == 1 else b"".join(map(bytes, data.frames))
+    return data
+
+
+class PeerExchange(Exchange):
+    """Swaps rows with the other executors of an attempt, over the worker's comms."""
+
+    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+        self.worker, self.loop, self.inbox = worker, loop, inbox
+
+    def swap(
+        self, attempt: Attempt, place: Place, stage: int, side: int, parts: Sequence[pa.Table]
+    ) -> list[pa.Table]:
+        others = [m for m in range(place.members) if m != place.me]
+        sending = asyncio.run_coroutine_threadsafe(
+            self._send_all(attempt, place, stage, side, parts, others), self.loop
+        )
+        got = self.inbox.take(attempt, (stage, side), others, PATIENCE)
+        sending.result()
+        return [parts[m] if m == place.me else got[m] for m in range(place.members)]
+
+    async def _send_all(
+        self,
+        attempt: Attempt,
+        place: Place,
+        stage: int,
+        side: int,
+        parts: Sequence[pa.Table],
+        others: Sequence[int],
+    ) -> None:
+        try:
+            await asyncio.gather(*(self._send(attempt, place, stage, side, m, parts[m]) for m in others))
+        except BaseException:
+            self.inbox.give_up(attempt)
+            raise
+
+    async def _send(
+        self, attempt: Attempt, place: Place, stage: int, side: int, member: int, rows: pa.Table
+    ) -> None:
+        peer = self.worker.rpc(place.peers[member])
+        head = pickle.dumps((attempt, (stage, side), place.me))
+        try:
+            frames = list(_pieces(rows))
+            for n, piece in enumerate(frames):
+                answer = await peer.tidemill_rows(
+                    head=head, last=n == len(frames) - 1, frame=to_serialize(memoryview(_encoded(piece)))
+                )
+                if answer["status"] != "ok":
+                    raise ExecutorLostError(answer["reason"])
+        except (CommClosedError, OSError) as error:
+            raise ExecutorLostError(f"executor {place.peers[member]} is gone: {error}") from error
+
+
+def _pieces(rows: pa.Table) -> list[pa.Table]:
+    count = max(1, -(-rows.nbytes // FRAME))
+    size = max(1, -(-rows.num_rows // count))
+    return [rows.slice(at, size) for at in range(0, max(rows.num_rows, 1), size)]
+
+
+def _encoded(rows: pa.Table) -> pa.Buffer:
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, rows.schema) as writer:
+        writer.write_table(rows)
+    return out.getvalue()
+
+
+class ExecutorPlugin(WorkerPlugin):
+    """Registers our handlers on a Dask worker, then tells the driver that this executor is ready."""
+
+    name = "tidemill"
+
+    def __init__(self, host: Host, name: str) -> None:
+        self.host = host
+        self.executor = name
+        self.refusal: str | None = None
+        self.joined = asyncio.Event()
+
+    async def setup(self, worker: Worker) -> None:
+        self.worker = worker
+        self.host.make_exchange = partial(PeerExchange, worker, asyncio.get_running_loop())
+        worker.handlers["tidemill_call"] = self.call
+        worker.handlers["tidemill_rows"] = self.rows
+        worker.handlers["tidemill_give_up"] = self.give_up
+        answer = await worker.scheduler.tidemill_join(
+            address=worker.address,
+            name=self.executor,
+            version=__version__,
+            wire=WIRE,
+            threads=self.host.threads,
+        )
+        self.refusal = answer.get("refusal")
+        self.engine = answer.get("engine")
+        self.joined.set()
+
+    async def call(self, engine: str, what: str, query: str, generation: int, data: Any) -> dict[str, Any]:
+        """One of the host's methods. An error comes back as an answer, so that Dask need not unpickle it."""
+        try:
+            if engine != self.engine:
+                raise TidemillError("this executor serves another driver")
+            done = self.host.call(what, query, generation, bytes(raw(data)))
+            return {"status": "ok", "data": to_serialize(await asyncio.wrap_future(done))}
+        except Exception as error:
+            return {"status": "error", "data": to_serialize(_pickled(error))}
+
+    async def rows(self, head: bytes, last: bool, frame: Any) -> dict[str, Any]:
+        attempt, lane, sender = pickle.loads(head)
+        try:
+            inbox = self.host.inbox(attempt.query, attempt.generation)
+        except TidemillError as error:
+            return {"status": "refused", "reason": str(error)}
+        inbox.put(attempt, lane, sender, raw(frame), last)
+        return {"status": "ok"}
+
+    async def give_up(self, engine: str, head: bytes) -> dict[str, Any]:
+        if engine == self.engine:
+            attempt: Attempt = pickle.loads(head)
+            self.host.inbox(attempt.query, attempt.generation).give_up(attempt)
+        return {"status": "ok"}
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        data = pickle.dumps(error)
+        pickle.loads(data)
+        return data
+    except Exception:  # an error of the user's own that does not pickle still says what it says
+        return pickle.dumps(TidemillError(f"{type(error).__name__}: {error}"))
+
+
+async def serve(
+    driver: str, host: Host, name: str, files: TlsFiles | None, stop: asyncio.Event, listen: str = ""
+) -> None:
+    """Be an executor of the driver at ``driver`` until ``stop``: wait for it, join, and join again if it comes anew.
+
+    Raises `TidemillError` if the driver does not want this executor: another version, say.
+    """
+    pause = AGAIN[0]
+    told = False
+    while not stop.is_set():
+        plugin = ExecutorPlugin(host, name)
+        try:
+            worker = Worker(
+                driver, nthreads=1, name=name, security=security(files), dashboard=False, memory_limit=0,
+                plugins=(plugin,), host=listen or None, death_timeout=30, silence_logs=logging.ERROR,
+            )  # fmt: skip
+            async with worker:
+                await plugin.joined.wait()
+                if plugin.refusal:
+                    raise TidemillError(plugin.refusal)
+                log.info("executor %s serves the driver at %s", name, driver)
+                pause, told = AGAIN[0], False
+                await _until_over(worker, stop)
+        except (OSError, TimeoutError, CommClosedError) as error:
+            if not told:
+                log.warning("no driver at %s yet (%s); trying again", driver, error)
+                told = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+        pause = min(pause * 2, AGAIN[1])
+
+
+async def _until_over(worker: Worker, stop: asyncio.Event) -> None:
+    """Wait for the driver to go, or for ``stop``; then leave in good order."""
+    over = asyncio.ensure_future(worker.finished())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({over, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set() and not over.done():
+        with contextlib.suppress(OSError, CommClosedError):
+            await worker.scheduler.tidemill_leave(address=worker.address)
+    for task in (over, stopping):
+        task.cancel()
+
+
+def run(driver: str, name: str, files: TlsFiles | None, threads: int | None = None, listen: str = "") -> None:
+    """An executor's process: serves until SIGTERM or Ctrl-C, then finishes its batch and leaves."""
+    host = Host(threads)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(driver, host, name, files, stop, listen)
+
+    try:
+        asyncio.run(main())
+    finally:
+        host.close()
