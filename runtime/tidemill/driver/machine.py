@@ -49,7 +49,7 @@ class Rules:
     no_data: bool
     """Whether a moved watermark alone is worth a batch: some operator evicts by it, and the setting allows it."""
     has_watermark: bool
-    attempts: int = 1
+    attempts: int = 4
     """Tries at a batch's stages before its error is the query's."""
     retain: int = 20
     """Committed batches whose entries are kept."""
