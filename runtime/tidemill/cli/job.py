@@ -60,9 +60,10 @@ class Job:
         directory: Path,
         secrets: SecretResolver | None = None,
         clock: Clock = SYSTEM,
+        executors: int = 0,
     ) -> Job:
         """A job with a session of its own, in which its sources, tables and functions are known by their names."""
-        builder = SparkSession.builder.appName(manifest.name)
+        builder = SparkSession.builder.appName(manifest.name).config("tidemill.executors", executors)
         spark = builder.getOrCreate().newSession()
         job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock)
         for key, value in manifest.spec.conf.items():

@@ -43,12 +43,15 @@ def command(
     metrics_port: int = typer.Option(
         0, min=0, max=65_535, help="Serve Prometheus metrics on this port of 127.0.0.1; 0: do not."
     ),
+    executors: int = typer.Option(
+        0, min=0, max=64, help="Share the work among so many processes on this machine; 0: this one does it."
+    ),
 ) -> None:
     """Run a job on this machine until it ends, its hour comes, or Ctrl-C; then finish the batch and commit."""
     secrets = SecretResolver()
     try:
         job = load(file, os.environ)
-        code = run(job, file.resolve().parent, log_format.value, metrics_port, secrets)
+        code = run(job, file.resolve().parent, log_format.value, metrics_port, secrets, executors=executors)
     except ManifestError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -72,6 +75,7 @@ def run(
     metrics_port: int = 0,
     secrets: SecretResolver | None = None,
     clock: Clock = SYSTEM,
+    executors: int = 0,
 ) -> int:
     """Run a job to its end; 0 if every query ended well."""
     from tidemill import logs
@@ -79,7 +83,7 @@ def run(
 
     secrets = secrets or SecretResolver()
     logs.configure(log_format, mask=secrets.mask)
-    job = Job.create(manifest, directory, secrets, clock)
+    job = Job.create(manifest, directory, secrets, clock, executors)
     watch(job.spark, metrics_port)
     with stop_signals() as stop:
         if manifest.spec.program is not None:

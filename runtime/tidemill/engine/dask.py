@@ -26,7 +26,7 @@ from tidemill.engine.placement import deal, moves, place
 from tidemill.errors import AnalysisException, ExecutorLostError, TidemillError
 from tidemill.executor.host import WIRE, Shipment
 from tidemill.executor.work import Attempt, Chains, Place, Read, Share, StageResult, Work
-from tidemill.executor.worker import raw, security
+from tidemill.executor.worker import raw, security, tamed
 from tidemill.sources.base import Partition
 from tidemill.tls import TlsFiles
 
@@ -98,9 +98,10 @@ class DaskEngine(Engine):
         self._met = False
 
     async def _started(self, files: TlsFiles | None, host: str, port: int) -> Scheduler:
+        tamed()
         scheme = "tls" if files else "tcp"
         made = Scheduler(
-            host=f"{scheme}://{host}", port=port, security=security(files), dashboard=False, dashboard_address=None,
+            host=f"{scheme}://{host}", port=port, security=security(files), dashboard_address="127.0.0.1:0",
         )  # fmt: skip
         made.handlers["tidemill_join"] = self._join
         made.handlers["tidemill_leave"] = self._leave

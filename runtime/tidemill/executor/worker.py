@@ -11,10 +11,12 @@ import contextlib
 import logging
 import pickle
 import signal
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import dask
 import pyarrow as pa
 from distributed import Worker
 from distributed.comm import CommClosedError
@@ -38,6 +40,12 @@ PATIENCE = 300.0
 """Seconds without a frame from a peer, after which an attempt is given up."""
 AGAIN = (0.2, 5.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
+
+
+def tamed() -> None:
+    """Dask as we use it: no web pages, which would ask nobody for a certificate, and no log of every connection."""
+    dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 def security(files: TlsFiles | None) -> Security | None:
@@ -190,14 +198,15 @@ async def serve(
 
     Raises `TidemillError` if the driver does not want this executor: another version, say.
     """
+    tamed()
     pause = AGAIN[0]
     told = False
     while not stop.is_set():
         plugin = ExecutorPlugin(host, name)
         try:
             worker = Worker(
-                driver, nthreads=1, name=name, security=security(files), dashboard=False, memory_limit=0,
-                plugins=(plugin,), host=listen or None, death_timeout=30, silence_logs=logging.ERROR,
+                driver, nthreads=1, name=name, security=security(files), plugins=(plugin,), host=listen or None,
+                dashboard_address="127.0.0.1:0", memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
             )  # fmt: skip
             async with worker:
                 await plugin.joined.wait()

@@ -22,6 +22,7 @@ from tidemill.sql.udf import UDFRegistration
 from tidemill.types import StructType, parse_ddl
 
 if TYPE_CHECKING:
+    from tidemill.engine.base import Engine
     from tidemill.launch import Context
     from tidemill.plan.expressions import Settings
     from tidemill.sql.dataframe import DataFrame
@@ -195,6 +196,9 @@ class SparkSession:
         with _lock:
             if self in _sessions:
                 _sessions.remove(self)
+            last = not _sessions
+        if last and self._context is not None and self._context.cluster is not None:
+            self._context.cluster.close()
 
     def __enter__(self) -> SparkSession:
         return self
@@ -310,6 +314,8 @@ class SparkSession:
             if self._context is None:
                 threads = self._config.explicit().get("tidemill.threads")
                 self._context = Context(threads=int(threads) if threads else None)
+                if executors := int(self._config.explicit().get("tidemill.executors") or 0):
+                    self._context.cluster = _cluster(executors)
             _ = self._context.local  # made now, so that the copies below share it
             return dataclasses.replace(self._context, settings=self._settings(), listen=self.streams._heard)
 
@@ -331,6 +337,17 @@ class SparkSession:
     def _local(self, table: pa.Table, schema: StructType) -> DataFrame:
         """Rows in the engine's own types as a DataFrame."""
         return self._frame(analyze.local(table, schema))
+
+
+def _cluster(executors: int) -> Engine:
+    """Executors of this process's own, which end with it."""
+    import atexit
+
+    from tidemill.engine.processes import LocalCluster
+
+    cluster = LocalCluster(executors)
+    atexit.register(cluster.close)
+    return cluster
 
 
 def schema_of(schema: StructType | str) -> StructType:

@@ -1,0 +1,56 @@
+"""``tidemill executor``: a process that does a driver's work."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import typer
+
+from tidemill import logs
+from tidemill.cli.run import LogFormat
+from tidemill.errors import TidemillError
+from tidemill.tls import TlsFiles
+
+
+def command(
+    driver: str = typer.Option(help="The driver's address: tls://HOST:PORT.", show_default=False),
+    name: str = typer.Option("", help="What it is called in logs and metrics; the host's name by default."),
+    threads: int = typer.Option(0, min=0, help="Threads that compute; 0: one for each processor."),
+    listen: str = typer.Option(
+        "", help="The address at which other executors reach it; found out by default."
+    ),
+    tls_ca: Path = typer.Option(
+        help="PEM file of the job's CA.", envvar="TIDEMILL_TLS_CA", show_default=False
+    ),
+    tls_cert: Path = typer.Option(
+        help="PEM file of its certificate.", envvar="TIDEMILL_TLS_CERT", show_default=False
+    ),
+    tls_key: Path = typer.Option(help="PEM file of its key.", envvar="TIDEMILL_TLS_KEY", show_default=False),
+    log_format: LogFormat = typer.Option(LogFormat.text, help="How log lines are written."),
+    with_parent: bool = typer.Option(False, hidden=True, help="End when standard input does."),
+) -> None:
+    """Do the work of the driver of a job until told to stop: then finish the batch, and leave."""
+    logs.configure(log_format.value)
+    try:
+        from tidemill.executor import worker
+    except ImportError as error:
+        typer.echo(f"executors need: pip install 'tidemill[cluster]' ({error})", err=True)
+        raise typer.Exit(2) from None
+    if with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    files = TlsFiles(tls_ca, tls_cert, tls_key)
+    try:
+        files.check()
+        worker.run(driver, name or socket.gethostname(), files, threads or None, listen)
+    except (TidemillError, ValueError) as error:
+        typer.echo(f"executor {name}: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):  # not sys.stdin, whose lock a thread must not hold at the end
+        pass
+    os._exit(0)
