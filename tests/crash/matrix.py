@@ -39,6 +39,8 @@ class Target:
     tasks: tuple[int, int, int] = (1, 1, 1)
     partitions: int = 1
     """Of the output topic."""
+    redis: bool = False
+    """Whether the checkpoint is in Redis."""
 
 
 FILES = Target("files", "files")
@@ -47,15 +49,18 @@ KAFKA = Target("Kafka, one partition", "kafka")
 KAFKA_PARTITIONS = Target("Kafka, three partitions", "kafka", partitions=3)
 KAFKA_THREADS = Target("Kafka, other numbers of threads", "kafka", (3, 1, 2), partitions=3)
 SQLITE = Target("foreachBatch into SQLite, keyed by batch id", "sqlite")
-TARGETS = (FILES, FILES_THREADS, KAFKA, KAFKA_PARTITIONS, KAFKA_THREADS, SQLITE)
+FILES_REDIS = Target("files, checkpoint in Redis", "files", redis=True)
+KAFKA_REDIS = Target("Kafka, checkpoint in Redis", "kafka", redis=True)
+TARGETS = (FILES, FILES_THREADS, KAFKA, KAFKA_PARTITIONS, KAFKA_THREADS, SQLITE, FILES_REDIS, KAFKA_REDIS)
 
 EVERY_PAIR = os.environ.get("TIDEMILL_EVERY_PAIR") == "1"
-"""Asks for the Kafka sink's pairs too that take long and tell least: a quarter of an hour more."""
+"""Asks for the pairs of Kafka and of Redis too that take long and tell least: a quarter of an hour more."""
 IN_DOUBT = (Point("prepared", "after"), Point("sunk", "after"), Point("committed", "before"))
 """Where a recovering process leaves a transaction that may or may not have been committed."""
 PAIRS_OF = {
     FILES: PAIRS,
     SQLITE: PAIRS,
+    FILES_REDIS: PAIRS if EVERY_PAIR else tuple(pair for pair in PAIRS if pair[1] in IN_DOUBT),
     KAFKA: PAIRS if EVERY_PAIR else tuple(pair for pair in PAIRS if pair[1] in IN_DOUBT),
 }
 """The pairs that each target is tried at; those that are not here are tried at every point."""
@@ -75,8 +80,9 @@ def markdown() -> str:
         "| target | " + " | ".join(map(str, POINTS)) + " | pairs |",
         "|---|" + "---|" * (len(POINTS) + 1),
     ]
-    told = {FILES: f"all {len(PAIRS)}", SQLITE: f"all {len(PAIRS)}"}
-    told[KAFKA] = f"{len(POINTS) * len(IN_DOUBT)}; all {len(PAIRS)} with `TIDEMILL_EVERY_PAIR=1`"
+    told = {each: f"all {len(PAIRS)}" for each in (FILES, SQLITE)}
+    some = f"{len(POINTS) * len(IN_DOUBT)}; all {len(PAIRS)} with `TIDEMILL_EVERY_PAIR=1`"
+    told |= dict.fromkeys((KAFKA, FILES_REDIS), some)
     for target in TARGETS:
         pairs = told.get(target, "-")
         lines.append(f"| {target.name} | " + " | ".join("✓" for _ in POINTS) + f" | {pairs} |")

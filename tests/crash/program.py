@@ -34,7 +34,7 @@ def run(config: dict[str, Any]) -> None:
     query = launch.QuerySpec(
         sink=spec,
         trigger=Trigger("available"),
-        checkpoint=str(directory / "checkpoint"),
+        checkpoint=config.get("checkpoint") or str(directory / "checkpoint"),
         conf=spark._config.all(),
         hook=killer(config.get("kill")),
     )

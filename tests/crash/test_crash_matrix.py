@@ -148,19 +148,23 @@ def make_case(
     target: Target, directory: Path, zygote: Zygote, request: pytest.FixtureRequest
 ) -> tuple[Case, list[Row]]:
     rows = write_input(directory / "in")
+    extra = {"checkpoint": request.getfixturevalue("redis").location()} if target.redis else {}
     if target.sink != "kafka":
-        return Case(target, directory, zygote, read_files if target.sink == "files" else read_sqlite), rows
+        read = read_files if target.sink == "files" else read_sqlite
+        return Case(target, directory, zygote, read, extra), rows
     broker: KafkaBroker = request.getfixturevalue("kafka")
     topic = broker.topic(target.partitions)
 
     def read_topic(case: Case) -> list[Row]:
         return [json.loads(value) for value in broker.values(topic)]
 
-    return Case(target, directory, zygote, read_topic, {"bootstrap": broker.bootstrap, "topic": topic}), rows
+    extra |= {"bootstrap": broker.bootstrap, "topic": topic}
+    return Case(target, directory, zygote, read_topic, extra), rows
 
 
 def marked(target: Target, *points: Point) -> Any:
     marks = [pytest.mark.kafka] if target.sink == "kafka" else []
+    marks += [pytest.mark.redis] if target.redis else []
     return pytest.param(target, *points, marks=marks, id=", ".join([target.name, *map(str, points)]))
 
 

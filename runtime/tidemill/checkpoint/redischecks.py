@@ -96,12 +96,14 @@ def _check_permissions(client: Client, key: str, patience: float) -> None:
 
 
 def _tries(key: str) -> list[tuple[Any, ...]]:
+    """A key for each type: several executors may be trying at the same time."""
+    text, key, group = f"{key}:text", f"{key}:hash", f"{key}:set"
     return [
-        ("SET", key, 1, "PX", 1000), ("GET", key), ("PTTL", key), ("EXISTS", key), ("DEL", key),
+        ("SET", text, 1, "PX", 1000), ("GET", text), ("PTTL", text), ("EXISTS", text), ("DEL", text),
         ("HSET", key, "a", 1), ("HSETNX", key, "a", 1), ("HGET", key, "a"), ("HMGET", key, "a"), ("HGETALL", key),
         ("HKEYS", key), ("HVALS", key), ("HLEN", key), ("HEXISTS", key, "a"), ("HSTRLEN", key, "a"),
         ("HINCRBY", key, "a", 1), ("HDEL", key, "a"), ("DEL", key),
-        ("SADD", key, "a"), ("SMEMBERS", key), ("SREM", key, "a"), ("DEL", key),
+        ("SADD", group, "a"), ("SMEMBERS", group), ("SREM", group, "a"), ("DEL", group),
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tidemill.driver.entries import PlanEntry, PreparedEntry
@@ -32,11 +33,11 @@ def recover(loop: Loop) -> Recovered:
     plan = _plan(log.get(KEY, "plan", nth)) if nth >= 0 else None
     open_plan = _plan(log.get(KEY, "plan", nth + 1))
     written = log.get(KEY, "prepared", nth + 1)
-    prepared = PreparedEntry.from_json(loop.work.query, written) if written and open_plan else None
+    prepared = PreparedEntry.from_json(loop.work.query, written) if written else None
     if nth >= 0 and plan is None:
-        raise CorruptCheckpointError(
-            f"the checkpoint has batch {nth} committed but not its plan; it has lost entries: restore it from a copy"
-        )
+        raise _lost(f"batch {nth} is committed, and its plan is gone")
+    if prepared and open_plan is None:
+        raise _lost(f"batch {nth + 1} is prepared, and its plan is gone")
     tasks = _restore(loop, nth + 1 if prepared else nth)
     _open_sink(loop, nth + 1, prepared, tasks)
     return Recovered(
@@ -73,6 +74,7 @@ def _restore(loop: Loop, upto: int) -> int:
     numbers = [n for n in log.numbers(KEY, "prepared") if n <= upto]
     entries = [PreparedEntry.from_json(loop.work.query, log.get(KEY, "prepared", n) or {}) for n in numbers]
     full = max((i for i, e in enumerate(entries) if e.chains is not None), default=0)
+    _check_whole(entries[full:], upto)
     for entry in entries[full:]:
         book.add(entry)
         loop.full_at = entry.batch if entry.chains is not None else loop.full_at
@@ -86,6 +88,22 @@ def _restore(loop: Loop, upto: int) -> int:
     loop.work.store.purge(stray)
     book.garbage.clear()
     return max((c.task.task + 1 for e in entries for c in e.committables), default=1)
+
+
+def _check_whole(entries: Sequence[PreparedEntry], upto: int) -> None:
+    """From the last entry with all chains to the last batch none may be missing: its deltas would be, too."""
+    there = {e.batch for e in entries}
+    first = entries[0].batch if entries and entries[0].chains is not None else 0
+    missing = [n for n in range(first, upto + 1) if n not in there]
+    if missing:
+        raise _lost(f"batch {upto} was prepared, and the prepared entry of batch {missing[0]} is gone")
+
+
+def _lost(what: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"the checkpoint has lost entries: {what}; restore it from a copy, or start the query with a new checkpoint "
+        "location (it then begins at its starting offsets)"
+    )
 
 
 def _open_sink(loop: Loop, batch: int, prepared: PreparedEntry | None, tasks: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from tidemill import launch
+from tidemill.checkpoint import join
 from tidemill.driver.machine import Trigger
 from tidemill.errors import (
     AnalysisException,
@@ -280,7 +280,7 @@ class DataStreamWriter(OptionSetter):
             return given.removeprefix("file://")
         root = self._session._config.get(_CHECKPOINTS)
         if root:
-            return os.path.join(root, self._query_name or str(uuid.uuid4()))
+            return join(root, self._query_name or str(uuid.uuid4()))
         if kind.lower() in _TEMPORARY:
             return None
         raise AnalysisException(
