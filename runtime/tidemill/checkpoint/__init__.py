@@ -59,7 +59,9 @@ def shown(location: str | None) -> str:
     """The location for people: without user, password and settings."""
     if location is None:
         return "memory:"
-    return str(redisurl.parse(location)) if redisurl.is_redis(location) else location
+    if redisurl.is_redis(location):
+        return str(redisurl.parse(location))
+    return _path(location) if location.startswith("file:") else location
 
 
 def found(location: str) -> list[str]:

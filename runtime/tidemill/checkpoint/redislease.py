@@ -160,8 +160,7 @@ class RedisLease:
                 continue  # The next write says so too, and has more patience; the client has told the log.
             if answer[0] == b"fenced":
                 if not stop.is_set():
-                    error = self.refused(generation, int(answer[1]), answer[2])
-                    log.error("%s", error)
+                    log.error("%s", self.refused(generation, int(answer[1]), answer[2]))
                 return
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 import tidemill
-from tidemill.cli import executor, run, validate
+from tidemill.cli import checkpoint, executor, run, validate
 
 app = typer.Typer(
     help="Streaming jobs in PySpark's API, without a JVM.",
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("run")(run.command)
 app.command("executor")(executor.command)
 app.command("validate")(validate.command)
+app.add_typer(checkpoint.checkpoint, name="checkpoint")
+app.add_typer(checkpoint.state, name="state")
 
 
 @app.callback(invoke_without_command=True)

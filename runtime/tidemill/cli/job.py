@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tidemill import sources
+from tidemill import checkpoint, sources
 from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
@@ -52,6 +52,8 @@ class Job:
     queries: list[StreamingQuery] = field(default_factory=list)
     clock: Clock = field(default_factory=lambda: SYSTEM)
     """What tells when ``stopAt`` has come."""
+    kept_at: str | None = None
+    """Where checkpoints are kept, whatever the manifest says."""
 
     @classmethod
     def create(
@@ -61,11 +63,12 @@ class Job:
         secrets: SecretResolver | None = None,
         clock: Clock = SYSTEM,
         executors: int = 0,
+        kept_at: str | None = None,
     ) -> Job:
         """A job with a session of its own, in which its sources, tables and functions are known by their names."""
         builder = SparkSession.builder.appName(manifest.name).config("tidemill.executors", executors)
         spark = builder.getOrCreate().newSession()
-        job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock)
+        job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock, kept_at=kept_at)
         for key, value in manifest.spec.conf.items():
             spark.conf.set(key, plain(job.secrets.resolve(value)))
         for function in manifest.spec.functions:
@@ -160,10 +163,10 @@ class Job:
     def check_existing(self) -> None:
         """Refuse to go on from an earlier run's checkpoint if the manifest says so."""
         kept = self.checkpoint()
-        if self.manifest.spec.checkpoint.on_existing == "Fail" and kept.is_dir() and any(kept.iterdir()):
+        if self.manifest.spec.checkpoint.on_existing == "Fail" and checkpoint.found(kept):
             raise CheckpointError(
-                f"there is a checkpoint in {kept}, and spec.checkpoint.onExisting is Fail; remove it to begin anew, or "
-                "write Resume to go on from it"
+                f"there is a checkpoint in {checkpoint.shown(kept)}, and spec.checkpoint.onExisting is Fail; remove it to "
+                "begin anew, or write Resume to go on from it"
             )
 
     def planned(self, query: Query, frame: DataFrame) -> tuple[Node, QuerySpec]:
@@ -191,22 +194,26 @@ class Job:
             name=name,
             mode=mode,
             trigger=trigger,
-            checkpoint=str(self.checkpoint() / name),
+            checkpoint=checkpoint.join(self.checkpoint(), name),
             conf=self.spark._config.all(),
         )
 
-    def checkpoint(self) -> Path:
-        """The job's checkpoint directory: ``.tidemill/<id>`` beside the manifest unless it says otherwise."""
+    def checkpoint(self) -> str:
+        """The job's checkpoint: ``.tidemill/<id>`` beside the manifest unless it or ``kept_at`` says otherwise."""
         given = self.manifest.spec.checkpoint
-        name = given.id or f"{self.manifest.metadata.namespace or 'default'}.{self.manifest.name}"
-        location = plain(self.secrets.resolve(given.location or ".tidemill")).removeprefix("file://")
-        if "://" in location:
+        location = self.kept_at or plain(self.secrets.resolve(given.location or ".tidemill"))
+        location = location.removeprefix("file://")
+        if "://" in location and self.kept_at is None:
             # The same file runs on a cluster, where the location is a server that this machine need not have.
             log.warning(
-                "checkpoint.location is for a cluster; on this machine progress is kept in .tidemill/"
+                "checkpoint.location is for a cluster; on this machine progress is kept in .tidemill/, "
+                "or where --checkpoint says"
             )
             location = ".tidemill"
-        return self.directory / location / name
+        if "://" in location:
+            return checkpoint.join(location, self.manifest.checkpoint_id)
+        name = given.id or f"{self.manifest.metadata.namespace or 'default'}.{self.manifest.name}"
+        return checkpoint.join(str(self.directory / location), name)
 
     # The end
 

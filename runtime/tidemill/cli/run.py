@@ -43,6 +43,11 @@ def command(
     metrics_port: int = typer.Option(
         0, min=0, max=65_535, help="Serve Prometheus metrics on this port of 127.0.0.1; 0: do not."
     ),
+    checkpoint: str | None = typer.Option(
+        None,
+        help="Keep progress here: a directory, or redis://host:6379/0. By default in .tidemill/ beside the manifest.",
+        show_default=False,
+    ),
     executors: int = typer.Option(
         0, min=0, max=64, help="Share the work among so many processes on this machine; 0: this one does it."
     ),
@@ -51,7 +56,10 @@ def command(
     secrets = SecretResolver()
     try:
         job = load(file, os.environ)
-        code = run(job, file.resolve().parent, log_format.value, metrics_port, secrets, executors=executors)
+        folder = file.resolve().parent
+        code = run(
+            job, folder, log_format.value, metrics_port, secrets, executors=executors, kept_at=checkpoint
+        )
     except ManifestError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -76,6 +84,7 @@ def run(
     secrets: SecretResolver | None = None,
     clock: Clock = SYSTEM,
     executors: int = 0,
+    kept_at: str | None = None,
 ) -> int:
     """Run a job to its end; 0 if every query ended well."""
     from tidemill import logs
@@ -83,7 +92,7 @@ def run(
 
     secrets = secrets or SecretResolver()
     logs.configure(log_format, mask=secrets.mask)
-    job = Job.create(manifest, directory, secrets, clock, executors)
+    job = Job.create(manifest, directory, secrets, clock, executors, kept_at)
     watch(job.spark, metrics_port)
     with stop_signals() as stop:
         if manifest.spec.program is not None:

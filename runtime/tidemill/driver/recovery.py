@@ -12,6 +12,7 @@ from tidemill.driver.watermark import Watermarks
 from tidemill.errors import CorruptCheckpointError
 
 if TYPE_CHECKING:
+    from tidemill.checkpoint.base import CheckpointLog
     from tidemill.driver.loop import Loop
 
 KEY = "query"
@@ -25,6 +26,8 @@ def recover(loop: Loop) -> Recovered:
     log = loop.query.log
     kept = log.get(KEY, "query", 0)
     if kept is None:
+        if log.latest(KEY, "plan") is not None:
+            raise _lost("it holds batches, and not of which query (a copy that was not finished?)")
         log.put_new(KEY, "query", 0, loop.query.entry, loop.generation)
         kept = loop.query.entry
     compare(kept, loop.query.entry)
@@ -71,10 +74,7 @@ def _restore(loop: Loop, upto: int) -> int:
     """
     loop.query.engine.load(loop.work)
     log, book = loop.query.log, loop.book
-    numbers = [n for n in log.numbers(KEY, "prepared") if n <= upto]
-    entries = [PreparedEntry.from_json(loop.work.query, log.get(KEY, "prepared", n) or {}) for n in numbers]
-    full = max((i for i, e in enumerate(entries) if e.chains is not None), default=0)
-    _check_whole(entries[full:], upto)
+    entries, full = prepared_entries(log, loop.work.query, upto)
     for entry in entries[full:]:
         book.add(entry)
         loop.full_at = entry.batch if entry.chains is not None else loop.full_at
@@ -88,6 +88,15 @@ def _restore(loop: Loop, upto: int) -> int:
     loop.work.store.purge(stray)
     book.garbage.clear()
     return max((c.task.task + 1 for e in entries for c in e.committables), default=1)
+
+
+def prepared_entries(log: CheckpointLog, query: str, upto: int) -> tuple[list[PreparedEntry], int]:
+    """The prepared entries up to a batch, and the index of the last one that holds all chains."""
+    numbers = [n for n in log.numbers(KEY, "prepared") if n <= upto]
+    entries = [PreparedEntry.from_json(query, log.get(KEY, "prepared", n) or {}) for n in numbers]
+    full = max((i for i, e in enumerate(entries) if e.chains is not None), default=0)
+    _check_whole(entries[full:], upto)
+    return entries, full
 
 
 def _check_whole(entries: Sequence[PreparedEntry], upto: int) -> None:

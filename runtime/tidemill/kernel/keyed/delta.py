@@ -112,6 +112,16 @@ def shard_of(blob: bytes) -> int:
         raise _unreadable(blob, error) from error
 
 
+def shape_of(blob: bytes) -> tuple[pa.Schema, int]:
+    """The columns and the number of shards of the table that a blob is of; raises `CorruptCheckpointError`."""
+    try:
+        schema = pa.ipc.open_stream(pa.py_buffer(blob)).schema
+        shards = int((schema.metadata or {})[SHARDS_KEY])
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise _unreadable(blob, error) from error
+    return pa.schema([field for field in schema if field.name not in RESERVED]), shards
+
+
 def decode_delta(blob: bytes, schema: pa.Schema, shards: int) -> Delta:
     """Decode the blob of a table with these columns and this number of shards.
 
