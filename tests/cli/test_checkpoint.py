@@ -153,7 +153,7 @@ spec:
   sources:
     - {name: rows, format: json, options: {path: in}, schema: "k STRING, v BIGINT"}
   queries:
-    - name: all
+    - name: everything
       sql: SELECT * FROM rows
       trigger: {availableNow: true}
       sink: {format: json, options: {path: out}}
