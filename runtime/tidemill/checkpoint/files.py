@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from tidemill.checkpoint.base import CheckpointLog, Kind
 from tidemill.checkpoint.entry import FORMAT, decode, encode, newer
-from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory
+from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory, write_all
 from tidemill.errors import CheckpointError, CorruptCheckpointError, FencedError
 from tidemill.sinks.base import Generation
 
@@ -87,11 +87,21 @@ class DirectoryLog(CheckpointLog):
                     self._unlink(self._file(query, kind, n))
                 self._known[query, kind] -= gone
 
+    def harden(self, query: str) -> None:
+        with self._lock:
+            for kind in ("query", *_BATCH_KINDS):
+                # Of the batches before, a later `prepared` has made the entries durable.
+                for n in self.numbers(query, kind)[-2:]:  # type: ignore[arg-type]
+                    path = self._file(query, kind, n)
+                    self._unsynced[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._unsynced:
+                self._directories |= {f"{self.path}/{directory_name(query)}", os.fspath(self.path)}
+            self._sync()
+
     def close(self) -> None:
         with self._lock:
-            for descriptor in self._unsynced.values():
-                os.close(descriptor)
-            self._unsynced.clear()
+            while self._unsynced:
+                os.close(self._unsynced.popitem()[1])
             self._lease.release()
 
     def _directory(self, query: str, kind: str) -> str:
@@ -103,15 +113,18 @@ class DirectoryLog(CheckpointLog):
     def _create(self, path: str, data: bytes) -> None:
         """Make a whole file appear, or raise. Its descriptor stays open until it is synced: no second open."""
         temporary = f"{path}.{os.getpid()}.tmp"
-        descriptor = self._open(temporary)
         try:
-            os.write(descriptor, data)
-            self._link(temporary, path)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        finally:
-            self._unlink(temporary)
+            descriptor = self._open(temporary)
+            try:
+                write_all(descriptor, data)
+                self._link(temporary, path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            finally:
+                self._unlink(temporary)
+        except OSError as error:
+            raise _unwritten(path, error) from error
         self._unsynced[path] = descriptor
 
     def _open(self, path: str) -> int:
@@ -142,14 +155,20 @@ class DirectoryLog(CheckpointLog):
         )
 
     def _sync(self) -> None:
-        for path, descriptor in self._unsynced.items():
-            os.fsync(descriptor)
-            os.close(descriptor)
-            self._directories.add(os.path.dirname(path))
-        self._unsynced.clear()
-        for directory in self._directories:
-            sync_directory(directory)
-        self._directories.clear()
+        """Make durable what was written; after an error nobody knows what of it is, and the log is of no more use."""
+        unsynced, self._unsynced = self._unsynced, {}
+        directories = self._directories | {os.path.dirname(path) for path in unsynced}
+        self._directories = set()
+        try:
+            for descriptor in unsynced.values():
+                os.fsync(descriptor)
+            for directory in directories:
+                sync_directory(directory)
+        except OSError as error:
+            raise _unwritten(os.fspath(self.path), error) from error
+        finally:
+            for descriptor in unsynced.values():
+                os.close(descriptor)
 
     def _unlink(self, path: str) -> None:
         descriptor = self._unsynced.pop(path, None)
@@ -169,6 +188,14 @@ def directory_name(query: str) -> str:
     if name.startswith(".") or name in ("lock", "lease", "tidemill.json", "sources"):
         return f"%{ord(name[0]):02X}{name[1:]}"
     return name
+
+
+def _unwritten(path: str, error: OSError) -> CheckpointError:
+    """The error for a full disk, a broken one, or one that may not be written any more."""
+    return CheckpointError(
+        f"checkpoint file {path} cannot be written: {error.strerror}; make room on its file system or mend it, then "
+        "start the query again: it goes on where it was"
+    )
 
 
 def prepare_directory(path: Path) -> None:

@@ -109,10 +109,17 @@ def replace_durably(path: str, data: bytes) -> None:
     """Write a file so that, whatever happens, a reader finds the old content or the new one."""
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "wb", buffering=0) as file:
-        file.write(data)
+        write_all(file.fileno(), data)
         os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_directory(os.path.dirname(path))
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it, or raise: what fills a disk is first cut short, and only the next write is an error."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_directory(path: str) -> None:
