@@ -448,3 +448,35 @@ def test_a_directory_without_permission(tmp_path: Path, monkeypatch: pytest.Monk
         tmp_path.chmod(0o500)
     with pytest.raises(SinkError, match="cannot be written"):
         sinks.create("json", {"path": str(tmp_path)}, S).open(Generation(1, "t"), Q, 1)
+
+
+FULL_DISK = """
+import os, resource, sys
+import pyarrow as pa
+from tidemill import sinks
+from tidemill.errors import SinkError
+from tidemill.sinks.base import Generation, TaskId
+from tidemill.types import StructType
+path, format, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
+sink = sinks.create(format, {"path": path}, StructType.fromDDL("a BIGINT"))
+sink.open(Generation(1, "t"), "q", 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # cuts a write short first, as a disk does that fills up
+try:
+    sink.prepare(TaskId("q", 0, 0), pa.table({"a": range(1000)}))
+except SinkError as error:
+    print(error)
+print([name for _, _, names in os.walk(path) for name in names])
+"""
+
+
+@pytest.mark.parametrize("format", ["json", "parquet", "avro"])
+def test_a_file_that_a_full_disk_cut_short_is_never_shown(tmp_path: Path, format: str) -> None:
+    (whole,) = store(tmp_path / "whole", format, *table("a BIGINT", *((n,) for n in range(1000))))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for missing in (1, 100):
+        most = str(whole.stat().st_size - missing)
+        command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "out"), format, most]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        said, left = done.stdout.splitlines()
+        assert "batch 0 cannot be written: File too large; make room" in said
+        assert left == "[]"

@@ -77,16 +77,18 @@ class FileSink(Sink):
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         if rows.num_rows == 0 and not self.keep_empty:
             return Committable(task, {"files": []})
-        token, files = secrets.token_hex(4), []
+        token, files = secrets.token_hex(4), list[list[str]]()
         staging = self._staging(task.query)
         try:
             for number, (directory, part) in enumerate(self._split(rows)):
                 temporary = f"{task.batch:08d}-{task.task:04d}-{token}-{number}.tmp"
-                self._write(f"{staging}/{temporary}", part)
                 final = _final_name(task, self.format.suffix)
                 files.append([temporary, f"{directory}/{final}" if directory else final])
+                self._write(f"{staging}/{temporary}", part)
             _sync_all([staging])
         except OSError as error:
+            # Where the disk is full, what is of no use must not keep it so.
+            self.abort([Committable(task, {"files": files})])
             raise SinkError(
                 f"output directory {self.path}: batch {task.batch} cannot be written: {error.strerror}; "
                 "make room or mend its permissions, then start the query again"
@@ -99,8 +101,11 @@ class FileSink(Sink):
         return split(rows, self.schema, self.partition_by, self.time_zone)
 
     def _write(self, path: str, rows: pa.Table) -> None:
-        with open(path, "wb", buffering=0) as file:
+        # Buffered: what a disk that fills up cuts short is then written on, and the next write is an error. Writers of
+        # formats do not look at how much a raw file took.
+        with open(path, "wb") as file:
             self.format.write(rows, file)
+            file.flush()
             os.fsync(file.fileno())
 
     # --- One batch -------------------------------------------------------------------------------------------------
