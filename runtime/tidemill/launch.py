@@ -14,16 +14,16 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill import sinks, sources
-from tidemill.checkpoint import open_
+from tidemill.checkpoint import directory, open_
 from tidemill.driver.loop import KEY, Query, StepHook
 from tidemill.driver.machine import Machine, Rules, Trigger
 from tidemill.driver.run import QueryRun
 from tidemill.driver.signature import compare, signature
 from tidemill.engine.base import Engine
 from tidemill.engine.local import LocalEngine
-from tidemill.errors import AnalysisException
+from tidemill.errors import AnalysisException, PySparkValueError
 from tidemill.executor.work import SHARDS, Work
-from tidemill.plan.check import check_streaming
+from tidemill.plan.check import UNSUPPORTED, check_streaming
 from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
 from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
@@ -39,6 +39,7 @@ from tidemill.types import StructType
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
 POLICY = "spark.sql.streaming.multipleWatermarkPolicy"
+RECENT = "spark.sql.streaming.numRecentProgressUpdates"
 SHARD_COUNT = "tidemill.shards"
 RETAIN = "spark.sql.streaming.minBatchesToRetain"
 
@@ -102,7 +103,8 @@ def collect(plan: Node, context: Context, now_us: int | None = None) -> pa.Table
     """The rows of a plan that does not stream; columns named as the user knows them, duplicates included."""
     if plan.streaming:
         raise AnalysisException(
-            "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink"
+            "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink",
+            UNSUPPORTED,
         )
     session = context.engine.kernel.session()
     try:
@@ -190,6 +192,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
     check_streaming(plan, spec.mode, context.settings)
     parts = split(prune(push_filters(plan)), spec.mode, context.settings)
+    machine = Machine(rules(parts, spec))
     with ExitStack() as opened:
         log, store = open_(spec.checkpoint)
         opened.callback(log.close)
@@ -224,7 +227,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         opened.pop_all()
     return Query(
         work=work,
-        machine=Machine(rules(parts, spec)),
+        machine=machine,
         engine=context.engine,
         log=log,
         entry=entry,
@@ -233,13 +236,13 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         sink=f"{spec.sink.format}{_where(spec.sink.options)}",
         hook=spec.hook,
         refresh=Refresh(parts.statics, context),
+        recent=int(spec.conf.get(RECENT, 100)),
     )
 
 
 def _source_log(checkpoint: str | None, index: int) -> SourceLog:
-    if checkpoint is None:
-        return MemorySourceLog()
-    return DirectorySourceLog(Path(checkpoint) / "sources" / str(index))
+    place = directory(checkpoint)
+    return MemorySourceLog() if place is None else DirectorySourceLog(Path(place) / "sources" / str(index))
 
 
 class Refresh:
@@ -267,11 +270,17 @@ def _refresh_of(plan: Node) -> float | None:
 def rules(parts: Split, spec: QuerySpec) -> Rules:
     allowed = spec.conf.get(NO_DATA, "true").lower() == "true"
     marks = bool(parts.plan.watermarks)
+    retain = int(spec.conf.get(RETAIN, "100"))
+    if retain < 1:
+        raise PySparkValueError(
+            f"{RETAIN} has to be positive, not {retain}: the last batch is what a restart goes on from; "
+            "1 keeps least"
+        )
     return Rules(
         trigger=spec.trigger,
         no_data=allowed and marks and any(s.no_data for s in parts.plan.stages),
         has_watermark=marks,
-        retain=int(spec.conf.get(RETAIN, "100")),
+        retain=retain,
     )
 
 

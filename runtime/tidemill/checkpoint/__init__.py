@@ -24,11 +24,15 @@ def open_(location: str | None) -> tuple[CheckpointLog, StateStore]:
     A location is a directory (a path or ``file:`` URL), ``memory:`` or None for one that ends with the process, or
     ``memory:<name>`` for one that every caller in this process shares.
     """
-    if location is None or location == "memory:":
-        return _in_memory(None)
-    if location.startswith("memory:"):
-        return _in_memory(location.removeprefix("memory:"))
-    return _in_directory(_path(location))
+    path = directory(location)
+    if path is not None:
+        return _in_directory(path)
+    return _in_memory((location or "").removeprefix("memory:") or None)
+
+
+def directory(location: str | None) -> str | None:
+    """The directory that ``location`` names; None for one in memory."""
+    return None if location is None or location.startswith("memory:") else _path(location)
 
 
 def _in_memory(name: str | None) -> tuple[CheckpointLog, StateStore]:

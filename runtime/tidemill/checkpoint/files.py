@@ -93,7 +93,8 @@ class DirectoryLog(CheckpointLog):
                 # Of the batches before, a later `prepared` has made the entries durable.
                 for n in self.numbers(query, kind)[-2:]:  # type: ignore[arg-type]
                     path = self._file(query, kind, n)
-                    self._unsynced[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    if path not in self._unsynced:
+                        self._unsynced[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             if self._unsynced:
                 self._directories |= {f"{self.path}/{directory_name(query)}", os.fspath(self.path)}
             self._sync()

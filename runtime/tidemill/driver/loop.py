@@ -82,6 +82,8 @@ class Query:
     """Static tables that are to be replaced now, by index."""
     report: Callable[[dict[str, Any]], None] = lambda progress: None
     idle: Callable[[], None] = lambda: None
+    recent: int = 100
+    """Progress reports kept."""
 
     def close(self) -> None:
         """Let go of what preparing it has opened, if it is not to run."""
@@ -152,8 +154,10 @@ class Loop:
                         raise instruction.error
                     return
                 event = self._carry_out(instruction)
-                if event is not None:
-                    pending.extend(self._handle(event))
+                follow = self._handle(event) if event is not None else []
+                if isinstance(event, Failed) and follow:
+                    pending.clear()  # what was to come after it is not to come
+                pending.extend(follow)
         finally:
             self._close()
 
@@ -241,8 +245,6 @@ class Loop:
             results += done
         last = done
         full = plan.batch - self.full_at >= FULL_EVERY
-        if full:
-            self.full_at = plan.batch
         return PreparedEntry(
             batch=plan.batch,
             attempt=attempt.attempt,
@@ -275,6 +277,8 @@ class Loop:
             self.work.store.sync()
             self.query.log.put_new(KEY, "prepared", entry.batch, entry.to_json(), self.generation)
         self.book.add(entry)
+        if entry.chains is not None:
+            self.full_at = entry.batch
         if self.spent:
             # Not before now: this entry has made the commit of their batch durable, as it does all that came before.
             self.work.store.purge(self.spent)
@@ -371,8 +375,9 @@ class Loop:
         return Due()
 
     def _until(self, when: float) -> None:
-        """Sleep to a tick; only a stop cuts it short."""
-        while not self.stop_asked and (left := when - time.time()) > 0:
+        """Sleep to a tick; only a stop cuts it short, and a clock that is set meanwhile does not make it longer."""
+        end = time.monotonic() + when - time.time()
+        while not self.stop_asked and (left := end - time.monotonic()) > 0:
             self._wake.wait(left)
             self._wake.clear()
 

@@ -8,7 +8,7 @@ from tidemill.driver.entries import PlanEntry, PreparedEntry
 from tidemill.driver.machine import Recovered
 from tidemill.driver.signature import compare
 from tidemill.driver.watermark import Watermarks
-from tidemill.errors import CorruptCheckpointError
+from tidemill.errors import CheckpointError, CorruptCheckpointError
 
 if TYPE_CHECKING:
     from tidemill.driver.loop import Loop
@@ -26,7 +26,14 @@ def recover(loop: Loop) -> Recovered:
     if kept is None:
         log.put_new(KEY, "query", 0, loop.query.entry, loop.generation)
         kept = loop.query.entry
+    if kept["id"] != loop.work.query:
+        raise CheckpointError(
+            f"another start of this query has begun the checkpoint as {kept['id']} while this one, "
+            f"{loop.work.query}, was being prepared; start it again: it then goes on from there"
+        )
     compare(kept, loop.query.entry)
+    # A process that died may have left entries that only memory held; all that follows builds on them.
+    log.harden(KEY)
     last = log.latest(KEY, "commit")
     nth = -1 if last is None else last
     plan = _plan(log.get(KEY, "plan", nth)) if nth >= 0 else None
