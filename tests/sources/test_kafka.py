@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -413,10 +414,24 @@ def test_another_layout_of_librdkafka_falls_back_to_the_plain_reader(
     topic = kafka.topic()
     kafka.produce(topic, ["a", "b"])
     gather = kafka_batch._gather
-    monkeypatch.setattr(kafka_batch, "_gather", lambda at: gather(at) ^ (np.arange(13) == 12))
+    monkeypatch.setattr(kafka_batch, "_gather", lambda at: gather(at) ^ (np.arange(9) == 8)[:, None])
     with opened(kafka, topic) as source:
         assert step(source, source.initial())[1] == ["a", "b"]
     assert "are laid out otherwise; Kafka is read the slow way" in caplog.text
+
+
+@pytest.mark.parametrize("lists", ["none", "others"])
+def test_records_are_let_go_one_by_one_where_lists_are_laid_out_otherwise(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, lists: str
+) -> None:
+    library = kafka_batch._library()
+    others = replace(library.together, count=lambda made: 0) if lists == "others" else None
+    monkeypatch.setattr(library, "together", others)
+    topic = kafka.topic()
+    kafka.produce(topic, [str(i) for i in range(100)])
+    with opened(kafka, topic) as source:
+        assert step(source, source.initial())[1] == [str(i) for i in range(100)]
+    assert library.together is None
 
 
 @given(st.lists(st.none() | st.binary(max_size=40), max_size=30))
