@@ -34,6 +34,15 @@ def to_local(sql: str, settings: Settings) -> str:
     return zone_local(sql, quote_text(settings.time_zone), settings.utc)
 
 
+def clock_text(local: str, form: str) -> str:
+    """A date or a wall clock by DuckDB's ``form``; as in Spark, years of more digits than the form's have a plus."""
+    usual = f"strftime({local}, {quote_text(form)})"
+    signed = re.sub(r"(?<!%)((?:%%)*)%Y", r"\1+%Y", form)
+    if signed == form:
+        return usual
+    return f"CASE WHEN year({local}) > 9999 THEN strftime({local}, {quote_text(signed)}) ELSE {usual} END"
+
+
 def from_local(sql: str, settings: Settings) -> str:
     """The instant at which the session's wall clock shows ``sql``."""
     if settings.utc:
