@@ -29,8 +29,8 @@ from tidemill.types import StructType, to_arrow_schema
 log = logging.getLogger(__name__)
 
 IDLE_CONSUMERS = 32
-"""Consumers kept between batches; each holds connections, threads and up to `QUEUE_KB` of records."""
-QUEUE_KB = 16_384
+"""Consumers kept between batches; each holds up to `QUEUE_KB` of records, and four times that where they are short."""
+QUEUE_KB = 4_096
 CHUNK = 10_000
 """Records taken from a consumer at once."""
 POLL_SECONDS = 0.005
