@@ -49,6 +49,14 @@ def damaged(where: str, what: str) -> CorruptCheckpointError:
     )
 
 
+def unreadable(where: str, error: OSError) -> CheckpointError:
+    """The error for a file that this user may not read, or that is none."""
+    return CheckpointError(
+        f"checkpoint file {where} cannot be read: {error.strerror}; run as the user who wrote the checkpoint, or mend "
+        "what is in the file's way"
+    )
+
+
 def newer(where: str, version: int) -> CheckpointError:
     """The error for files that a newer Tidemill wrote."""
     return CheckpointError(

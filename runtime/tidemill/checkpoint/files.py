@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tidemill.checkpoint.base import CheckpointLog, Kind
-from tidemill.checkpoint.entry import FORMAT, decode, encode, newer
+from tidemill.checkpoint.entry import FORMAT, decode, encode, newer, unreadable
 from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory, write_all
 from tidemill.errors import CheckpointError, CorruptCheckpointError, FencedError
 from tidemill.sinks.base import Generation
@@ -246,4 +246,6 @@ def _read(path: str) -> bytes | None:
             data = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise unreadable(path, error) from error
     return data if data.strip(b"\0") else None

@@ -11,7 +11,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from tidemill.checkpoint.entry import damaged
+from tidemill.checkpoint.entry import damaged, unreadable
 from tidemill.errors import CheckpointLockedError, FencedError
 from tidemill.sinks.base import Generation
 
@@ -68,15 +68,20 @@ class DirectoryLease:
         _held.discard(self)
 
     def _locked(self) -> int:
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise unreadable(f"{self.path}/lock", error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             holder = self._read()
+            where = (
+                f" (pid {holder['pid']} on {holder['host']})" if "pid" in holder else ", which has just begun"
+            )
             raise CheckpointLockedError(
-                f"checkpoint {self.path} is in use by {holder.get('owner', 'another query')} "
-                f"(pid {holder.get('pid')} on {holder.get('host')}); stop it first, "
+                f"checkpoint {self.path} is in use by {holder.get('owner', 'another query')}{where}; stop it first, "
                 "or give this query a checkpoint location of its own"
             ) from None
         return lock
@@ -87,6 +92,8 @@ class DirectoryLease:
                 return file.read()
         except FileNotFoundError:
             return b""
+        except OSError as error:
+            raise unreadable(self._file, error) from error
 
     def _read(self) -> dict[str, Any]:
         data = self._bytes()

@@ -89,9 +89,7 @@ def run(
             attend(job, stop)
         finally:
             job.stop()
-    for error in job.errors:
-        typer.echo(job.secrets.mask(error), err=True)
-    return 1 if job.errors else 0
+    return 1 if job.errors else 0  # each is in the log already
 
 
 def watch(spark: Any, port: int) -> QueryMetrics | None:
@@ -102,7 +100,12 @@ def watch(spark: Any, port: int) -> QueryMetrics | None:
     from tidemill.metrics import QueryMetrics
 
     metrics = QueryMetrics()
-    metrics.serve(port, "127.0.0.1")
+    try:
+        metrics.serve(port, "127.0.0.1")
+    except OSError as error:
+        raise TidemillError(
+            f"--metrics-port {port}: 127.0.0.1:{port} cannot be served: {error.strerror}; give another port"
+        ) from error
     spark.streams.addListener(MetricsListener(metrics))
     return metrics
 

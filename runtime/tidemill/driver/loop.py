@@ -100,7 +100,7 @@ class Query:
 
 @dataclass
 class Loop:
-    """One run of a query; `run` returns when it is over, raising what ended it."""
+    """One run of a query: `acquire` first; `run` returns when it is over, raising what ended it."""
 
     query: Query
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -173,8 +173,11 @@ class Loop:
                 return AttemptFailed(error, retriable=False)
             return Failed(error)
 
-    def _open(self) -> None:
+    def acquire(self) -> None:
+        """Take the checkpoint's lease; raises `CheckpointLockedError` if another process or query has it."""
         self.generation = self.query.log.acquire(f"query {self.query.name or self.work.query}")
+
+    def _open(self) -> None:
         for source in self.work.sources:
             source.on_arrival(self.arrived)
         if self.machine.rules.trigger.kind == "available":

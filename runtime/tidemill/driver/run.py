@@ -57,6 +57,12 @@ class QueryRun:
         _running.add(self)
         self._tell("started", {"timestamp": iso(time.time())})
         self._thread.start()
+        """Begin; raises if the query's checkpoint is in use."""
+        try:
+            self._loop.acquire()
+        except BaseException:
+            self.query.close()
+            raise
         return self
 
     # State
