@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from tests.services.kafka import KafkaBroker
 from tidemill import sinks
-from tidemill.errors import AnalysisException, FencedError, SinkError
+from tidemill.errors import AnalysisException, FencedError, IllegalArgumentException, SinkError
 from tidemill.sinks import kafka as kafka_sink
 from tidemill.sinks import transactions
 from tidemill.sinks.base import Committable, Generation, TaskId
@@ -386,7 +386,7 @@ def test_what_cannot_be_written_is_refused_before_anything_starts(
 
 
 def test_brokers_have_to_be_named() -> None:
-    with pytest.raises(AnalysisException, match=r"'kafka\.bootstrap\.servers' is not specified"):
+    with pytest.raises(IllegalArgumentException, match=r"'kafka\.bootstrap\.servers' is not specified"):
         sinks.create("kafka", {"topic": "t"}, VALUE)
 
 

@@ -24,7 +24,7 @@ from tidemill.errors import (
     AnalysisException,
     CheckpointError,
     CorruptCheckpointError,
-    PySparkValueError,
+    IllegalArgumentException,
     SourceError,
     SparkRuntimeException,
 )
@@ -335,7 +335,9 @@ def test_a_log_on_a_full_disk_says_so_and_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CheckpointError, match="000000000001 cannot be written: No space left on device; make"):
+    with pytest.raises(
+        CheckpointError, match="000000000001 cannot be written: No space left on device; make"
+    ):
         DirectorySourceLog(tmp_path).put(1, [])
     assert list(tmp_path.iterdir()) == []
 
@@ -505,9 +507,11 @@ def test_a_dead_letter_says_file_line_and_reason(tmp_path: Path) -> None:
 
 def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
     path = str(tmp_path)
-    with pytest.raises(PySparkValueError, match="Schema must be specified when creating a streaming source"):
+    with pytest.raises(
+        IllegalArgumentException, match="Schema must be specified when creating a streaming source"
+    ):
         sources.reader_schema("json", {"path": path}, None, streaming=True)
-    with pytest.raises(SourceError, match="does not exist"):
+    with pytest.raises(AnalysisException, match=r"PATH_NOT_FOUND.*does not exist"):
         sources.reader_schema("json", {"path": path + "/nowhere"}, A)
     with pytest.raises(AnalysisException, match="did you mean 'json'"):
         sources.create("jsno", {}, A)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlglot import exp
 
-from tidemill.errors import AnalysisException
+from tidemill.errors import AnalysisException, IllegalArgumentException
 from tidemill.plan.columns import drop, rename, rename_all, with_columns
 from tidemill.plan.combine import join, natural, refuse_maps, set_operation, union
 from tidemill.plan.durations import parse_duration
@@ -223,7 +223,9 @@ def with_watermark(child: Node, column: str | exp.Expression, delay: str, settin
     millisecond are cut off). On rows that are not a stream it means nothing."""
     wait = parse_duration(delay).delay
     if wait < 0:
-        raise AnalysisException(f"requirement failed: delay threshold ({delay}) should not be negative.")
+        raise IllegalArgumentException(
+            f"requirement failed: delay threshold ({delay}) should not be negative."
+        )
     scope = Scope(child.output, settings)
     found = scope.column(name_parts(column)) if isinstance(column, str) else scope.resolve(column)
     shown = column if isinstance(column, str) else pretty(column)
@@ -240,6 +242,7 @@ def with_watermark(child: Node, column: str | exp.Expression, delay: str, settin
             f'the event time `{shown}` has the invalid type "{kind.simpleString().upper()}", but expected '
             f'"TIMESTAMP"; select {remedy} first, under a name of its own',
             "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE",
+            {"eventName": f"`{shown}`", "eventType": f'"{kind.simpleString().upper()}"'},
         )
     if not child.streaming:
         return child

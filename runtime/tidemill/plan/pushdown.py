@@ -2,7 +2,8 @@
 
 DuckDB would do as much within a query. What must be done here is what a program can see: a filter that stands above
 ``withWatermark`` and does not look at its column goes below it, so that the rows it drops do not move the watermark;
-and the one-sided parts of a join's condition filter that side's input, where the join's kind allows it.
+the one-sided parts of a join's condition filter that side's input, where the join's kind allows it; and what a filter
+says of both sides of an inner join is part of the join's condition, and so bounds what the join has to keep.
 """
 
 from __future__ import annotations
@@ -176,10 +177,14 @@ def _join(node: Join, conditions: Conditions) -> Node:
 
     above = place(conditions, _PUSHED_THROUGH[node.how])
     on = place(conjuncts(node.condition), _PUSHED_ON[node.how])
+    if node.how in ("inner", "cross"):
+        # ``FROM a, b WHERE a.k = b.k`` is an inner join on the keys.
+        on, above = [*on, *(a for a in above if references(a))], [a for a in above if not references(a)]
     joined = replace(
         node,
         left=_push(node.left, down["left"]),
         right=_push(node.right, down["right"]),
         condition=conjunction(on),
+        how="inner" if node.how == "cross" and on else node.how,
     )
     return _filtered(joined, above)

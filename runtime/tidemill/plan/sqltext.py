@@ -227,6 +227,7 @@ class _Reader:
                 f"the table or view {quoted(*parts)} cannot be found; make it with createOrReplaceTempView, or name it "
                 "in the manifest's sources, tables or queries",
                 "TABLE_OR_VIEW_NOT_FOUND",
+                {"relationName": quoted(*parts)},
             )
         return analyze.alias(node, parts[-1])
 

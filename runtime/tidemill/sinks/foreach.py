@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill.errors import PySparkTypeError
+from tidemill.errors import PySparkAttributeError, PySparkTypeError
 from tidemill.sinks.base import Committable, Sink, TaskId, from_ipc, to_ipc
 from tidemill.sinks.memory import joined
 from tidemill.types import StructType
@@ -25,6 +25,9 @@ class ForeachBatchSink(Sink):
                 f"foreachBatch takes a function of a DataFrame and a batch id, not {function!r}"
             )
         self.function, self.schema, self.make_frame = function, schema, make_frame
+
+    def place(self) -> str:
+        return "foreachBatch"
 
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         return Committable(task, payload=to_ipc(rows) if rows.num_rows else None)
@@ -44,6 +47,9 @@ class ForeachSink(Sink):
         check_writer(writer)
         self.writer, self.schema, self.make_rows = writer, schema, make_rows
 
+    def place(self) -> str:
+        return "foreach"
+
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         return Committable(task, payload=to_ipc(rows))
 
@@ -61,12 +67,21 @@ def check_writer(writer: Any) -> None:
     """Raise as PySpark does if ``writer`` cannot be one."""
     if not hasattr(writer, "process"):
         if not callable(writer):
-            raise PySparkTypeError("Provided object is neither callable nor does it have a 'process' method")
+            raise PySparkAttributeError(
+                "Attribute `process` in provided object `f` is not callable: give a function of a row, or an object "
+                "with a 'process' method",
+                "ATTRIBUTE_NOT_CALLABLE",
+                {"attr_name": "process", "obj_name": "f"},
+            )
         return
     for name in ("open", "process", "close"):
         method = getattr(writer, name, None)
         if method is not None and not callable(method):
-            raise PySparkTypeError(f"Attribute '{name}' in provided object is not callable")
+            raise PySparkAttributeError(
+                f"Attribute `{name}` in provided object `f` is not callable.",
+                "ATTRIBUTE_NOT_CALLABLE",
+                {"attr_name": name, "obj_name": "f"},
+            )
 
 
 def _process(writer: Any, task: TaskId, rows: list[Any]) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.clock import SYSTEM, Clock
-from tidemill.errors import PySparkValueError, SourceError
+from tidemill.errors import AnalysisException, IllegalArgumentException, SourceError
 from tidemill.kernel.decode import text_rules
 from tidemill.kernel.moments import parse_moment
 from tidemill.kernel.records import Bad, text_value
@@ -127,20 +127,22 @@ def file_schema(
 ) -> StructType:
     """The schema of files: the user's or inferred, with the partition columns last.
 
-    Raises `SourceError` if the path names nothing, and Spark's error if a stream is given no schema.
+    Raises Spark's errors if the path names nothing, and if a stream is given no schema.
     """
     checked = file_options(format, options)
     place = place_of(checked)
     if not roots(place.path):
-        raise SourceError(
-            f"path {place.path!r} does not exist (looked for {local_path(place.path)}); create the directory first"
+        raise AnalysisException(
+            f"Path does not exist: {place.path} (looked for {local_path(place.path)}); create the directory first",
+            "PATH_NOT_FOUND",
+            {"path": place.path},
         )
     if user_schema is None and streaming and format != "text":
-        raise PySparkValueError(
+        raise IllegalArgumentException(
             "Schema must be specified when creating a streaming source DataFrame. If some files already exist in the "
             "directory, then depending on the file format you may be able to create a static DataFrame on that "
             "directory with 'spark.read.load(directory)' and infer schema from it.",
-            "STREAMING_SCHEMA_REQUIRED",
+            "_LEGACY_ERROR_TEMP_2048",
         )
     found = files(place)
     parts = StructType() if place.recursive else partition_schema(found, base_of(place), user_schema)

@@ -20,6 +20,7 @@ from tidemill.errors import (
 )
 from tidemill.kernel.show import show
 from tidemill.plan import analyze
+from tidemill.plan.check import UNSUPPORTED
 from tidemill.plan.nodes import LocalData, Node
 from tidemill.sql import functions as F
 from tidemill.sql.arguments import expect, wrong_type
@@ -145,6 +146,8 @@ class DataFrame:
 
     def select(self, *cols: Any) -> DataFrame:
         """These columns, given by name or as expressions; ``*`` is all of them."""
+        for col in cols[0] if len(cols) == 1 and isinstance(cols[0], (list, tuple)) else cols:
+            expect(col, (Column, str), "col", "Column or str")
         return self._with(analyze.project(self._plan, self._trees(cols), self._settings))
 
     def selectExpr(self, *expr: Any) -> DataFrame:
@@ -299,6 +302,9 @@ class DataFrame:
             raise PySparkNotImplementedError(
                 "sample(withReplacement=True) does not exist; sample without it", "NOT_IMPLEMENTED"
             )
+        self._refuse_stream(
+            "Sampling is not supported on streaming DataFrames/Datasets; filter by a hash of a key"
+        )
         return self.filter(F.rand(seed) < float(fraction))
 
     def randomSplit(self, weights: list[float], seed: int | None = None) -> list[DataFrame]:
@@ -437,10 +443,18 @@ class DataFrame:
 
     def exceptAll(self, other: DataFrame) -> DataFrame:
         """The rows that are not in ``other``, as often as they are more often here."""
+        for frame in (self, other):
+            frame._refuse_stream(
+                "Except All of streaming DataFrames/Datasets is not supported; use a left anti join"
+            )
         return self._all_of(other, keep="> 0")
 
     def intersectAll(self, other: DataFrame) -> DataFrame:
         """The rows that are in both, as often as they are in the rarer."""
+        for frame in (self, other):
+            frame._refuse_stream(
+                "Intersect of streaming DataFrames/Datasets is not supported; use a left semi join"
+            )
         return self._all_of(other, keep="<= 0")
 
     def _all_of(self, other: DataFrame, keep: str) -> DataFrame:
@@ -475,10 +489,14 @@ class DataFrame:
 
     def cache(self) -> DataFrame:
         """Accepted; the rows are computed when they are asked for."""
-        return self
+        return self.persist()
 
     def persist(self, storageLevel: Any = None) -> DataFrame:
         """Accepted; the rows are computed when they are asked for."""
+        self._refuse_stream(
+            "Queries with streaming sources must be executed with writeStream.start(); persist the rows of a batch, in "
+            "foreachBatch"
+        )
         return self
 
     def unpersist(self, blocking: bool = False) -> DataFrame:
@@ -651,6 +669,10 @@ class DataFrame:
 
     def _bound(self, e: exp.Expression) -> exp.Expression:
         return self._session.udf.bound(e)
+
+    def _refuse_stream(self, why: str) -> None:
+        if self.isStreaming:
+            raise AnalysisException(why, UNSUPPORTED)
 
     def _trees(self, cols: tuple[Any, ...]) -> list[exp.Expression]:
         """The expressions of columns given one by one or as one list, registered functions bound."""

@@ -73,7 +73,8 @@ class GroupedData:
         """A column for each of ``values`` of ``pivot_col``, or for each that there is."""
         if self._df.isStreaming:
             raise AnalysisException(
-                "pivot is not supported on streaming DataFrames/Datasets; aggregate with conditions"
+                "pivot is not supported on streaming DataFrames/Datasets; aggregate with conditions",
+                "_LEGACY_ERROR_TEMP_3063",
             )
         column = Column(by_name(pivot_col)) if isinstance(pivot_col, str) else pivot_col
         if values is None:

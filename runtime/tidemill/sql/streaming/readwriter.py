@@ -109,7 +109,9 @@ class DataStreamReader(Reader):
             if note is None:
                 raise AnalysisException(
                     f"{tableName} is not a temp view of streaming logical plan, please use batch API such as "
-                    "`DataFrameReader.table` to read it."
+                    "`DataFrameReader.table` to read it.",
+                    "_LEGACY_ERROR_TEMP_1008",
+                    {"tableName": tableName},
                 )
             plan = self.format(note.format).schema(note.struct).load(note.path)._plan
         return self._session._frame(named_plan(plan, tableName))
@@ -251,7 +253,7 @@ class DataStreamWriter(OptionSetter):
         if kind.lower() == "memory":
             if self._query_name is None:
                 raise AnalysisException(
-                    "queryName must be specified for memory sink.", "STREAMING_QUERY_NAME_REQUIRED"
+                    "queryName must be specified for memory sink.", "_LEGACY_ERROR_TEMP_1194"
                 )
             self._target = self._target or MemoryTable(schema)
         checkpoint = self._checkpoint(kind)
@@ -285,7 +287,8 @@ class DataStreamWriter(OptionSetter):
             return None
         raise AnalysisException(
             f'checkpointLocation must be specified either through option("checkpointLocation", ...) or '
-            f'SparkSession.conf.set("{_CHECKPOINTS}", ...)'
+            f'SparkSession.conf.set("{_CHECKPOINTS}", ...).',
+            "_LEGACY_ERROR_TEMP_1298",
         )
 
 
@@ -299,7 +302,11 @@ def _show_as_view(session: SparkSession, name: str, table: Any) -> None:
 def _trigger(name: str, value: Any) -> Trigger:
     if name in ("once", "availableNow"):
         if value is not True:
-            raise PySparkValueError(f"Value for `{name}` must be True, got {value!r}.", "VALUE_NOT_TRUE")
+            raise PySparkValueError(
+                f"Value for `{name}` has to be amongst the following values: [True], got {value!r}.",
+                "VALUE_NOT_ALLOWED",
+                {"arg_name": name, "allowed_values": "[True]"},
+            )
         return Trigger("once" if name == "once" else "available")
     if name in ("continuous", "realTime"):
         raise PySparkNotImplementedError(
@@ -327,11 +334,11 @@ def duration(text: str) -> float:
     rest = re.sub(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]+)", "", body).strip()
     if not parts or rest or any(u.lower() not in units for _, u in parts):
         raise IllegalArgumentException(
-            f"Error parsing '{text}' to interval; write it like '10 seconds'", "CANNOT_PARSE_INTERVAL"
+            f"Error parsing '{text}' to interval; write it like '10 seconds'", "INVALID_INTERVAL_FORMAT"
         )
     seconds = sum(float(n) * units[u.lower()] for n, u in parts)
     if seconds < 0:
         raise IllegalArgumentException(
-            f"the interval '{text}' is negative; give it as '10 seconds'", "NEGATIVE_INTERVAL"
+            f"requirement failed: the interval of trigger should not be negative: '{text}'; give it as '10 seconds'"
         )
     return float(seconds)
