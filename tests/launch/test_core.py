@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
-from tidemill.errors import AnalysisException, IncompatiblePlanError, StreamingQueryException
+from tidemill.errors import (
+    AnalysisException,
+    CheckpointLockedError,
+    IncompatiblePlanError,
+)
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.streaming import StreamingQuery
@@ -152,9 +156,8 @@ def test_a_second_query_on_a_checkpoint_in_use_fails_and_the_first_goes_on(
     first = Output(stream.toDF(), checkpoint=tmp_path)
     stream.add([("a",)])
     assert first.next() == [("a",)]
-    second = Output(stream.toDF(), checkpoint=tmp_path)
-    with pytest.raises(StreamingQueryException, match="is in use"):
-        second.query.awaitTermination()
+    with pytest.raises(CheckpointLockedError, match="is in use"):
+        Output(stream.toDF(), checkpoint=tmp_path)
     stream.add([("b",)])
     assert first.next() == [("b",)]
     first.query.stop()

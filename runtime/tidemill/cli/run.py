@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import runpy
 import signal
@@ -50,19 +51,33 @@ def command(
         job = load(file, os.environ)
         code = run(job, file.resolve().parent, log_format.value, metrics_port, secrets)
     except ManifestError as error:
-        typer.echo(str(error), err=True)
+        tell(str(error).splitlines(), log_format)
         raise typer.Exit(2) from None
-    except TidemillError as error:
-        raise typer.Exit(explain(file, secrets.mask(str(error)))) from None
+    except (TidemillError, OSError) as error:
+        code, told = explain(file, secrets.mask(str(error)))
+        tell(told, log_format)
+        raise typer.Exit(code) from None
     raise typer.Exit(code)
 
 
-def explain(file: Path, error: str) -> int:
-    """Say what is wrong: with the manifest if analysis finds it there (2), else what was met on the way (1)."""
+def explain(file: Path, error: str) -> tuple[int, list[str]]:
+    """What is wrong: with the manifest if analysis finds it there (2), else what was met on the way (1)."""
     _, _, problems = check(str(file))
-    for told in [str(problem) for problem in problems] or [error]:
-        typer.echo(f"{file}: {told}", err=True)
-    return 2 if problems else 1
+    told = [str(problem) for problem in problems] or [error]
+    return 2 if problems else 1, [f"{file}: {one}" for one in told]
+
+
+def tell(errors: list[str], log_format: LogFormat) -> None:
+    """Write errors for whoever reads: a person, or a program that takes one JSON object a line."""
+    if log_format is LogFormat.text:
+        for error in errors:
+            typer.echo(error, err=True)
+        return
+    from tidemill import logs
+
+    logs.configure(log_format.value)
+    for error in errors:
+        logging.getLogger("tidemill.cli").error("%s", error)
 
 
 def run(
@@ -81,6 +96,8 @@ def run(
     logs.configure(log_format, mask=secrets.mask)
     job = Job.create(manifest, directory, secrets, clock)
     watch(job.spark, metrics_port)
+    if log_format == LogFormat.json or not sys.stderr.isatty():
+        follow(job.spark)
     with stop_signals() as stop:
         if manifest.spec.program is not None:
             return run_program(job, stop)
@@ -90,6 +107,13 @@ def run(
         finally:
             job.stop()
     return 1 if job.errors else 0  # each is in the log already
+
+
+def follow(spark: Any) -> None:
+    """Log what queries do, where no person sees the line that shows it."""
+    from tidemill.cli.watching import LogListener
+
+    spark.streams.addListener(LogListener())
 
 
 def watch(spark: Any, port: int) -> QueryMetrics | None:
