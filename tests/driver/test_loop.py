@@ -40,9 +40,9 @@ class Job:
         reader = self.spark.readStream.schema("k STRING").option("maxFilesPerTrigger", 1)
         return reader.json(str(self.directory / "in")).dropDuplicates(["k"])
 
-    def prepare(self, checkpoint: str = "", **conf: str) -> launch.Query:
+    def prepare(self, checkpoint: str = "", out: str = "out", **conf: str) -> launch.Query:
         frame = self.frame()
-        sink = launch.SinkSpec("json", {"path": str(self.directory / "out")})
+        sink = launch.SinkSpec("json", {"path": str(self.directory / out)})
         sink.wiring = wiring(self.spark, frame.schema)
         spec = launch.QuerySpec(
             sink=sink,
@@ -55,8 +55,8 @@ class Job:
     def run(self, query: launch.Query) -> None:
         launch.begin(query, self.spark._run_context()).await_termination()
 
-    def out(self) -> list[Any]:
-        files = sorted((self.directory / "out").glob("*.json"))
+    def out(self, out: str = "out") -> list[Any]:
+        files = sorted((self.directory / out).glob("*.json"))
         return sorted(json.loads(line)["k"] for file in files for line in file.read_text().splitlines())
 
 
@@ -125,3 +125,26 @@ def test_recovery_makes_what_it_finds_durable_before_it_deletes_anything(
     monkeypatch.setattr(query.work.store, "purge", lambda names: done.append("purge"))
     job.run(query)
     assert done[:2] == ["harden", "purge"]
+
+
+def test_a_prepared_batch_is_finished_where_it_was_prepared_for_or_not_at_all(job: Job) -> None:
+    job.arrive("a")
+
+    def crash(step: str, when: str, batch: int) -> None:
+        if (step, when) == ("prepared", "after"):
+            raise RuntimeError("crash")
+
+    dying = job.prepare()
+    dying.hook = crash
+    with pytest.raises(StreamingQueryException, match="crash"):
+        job.run(dying)
+    job.arrive("b")
+    where = f"batch 0 is prepared for files in {job.directory}/out .* now writes to files in {job.directory}/new"
+    with pytest.raises(StreamingQueryException, match=where):
+        job.run(job.prepare(out="new"))
+    assert (job.out(), job.out("new")) == ([], [])
+    job.run(job.prepare())
+    assert job.out() == ["a", "b"]
+    job.arrive("c")
+    job.run(job.prepare(out="new"))
+    assert (job.out(), job.out("new")) == (["a", "b"], ["c"])

@@ -259,6 +259,7 @@ class Loop:
             rows=sum(r.rows for r in self.figures.reads.values()),
             out=sum(r.rows for r in last),
             chains=self.book.to_json() if full else None,
+            sink=self.work.sink.place(),
         )
 
     def _partitions(self, plan: PlanEntry) -> dict[int, tuple[Partition, ...]]:

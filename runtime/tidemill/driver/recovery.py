@@ -8,7 +8,7 @@ from tidemill.driver.entries import PlanEntry, PreparedEntry
 from tidemill.driver.machine import Recovered
 from tidemill.driver.signature import compare
 from tidemill.driver.watermark import Watermarks
-from tidemill.errors import CheckpointError, CorruptCheckpointError
+from tidemill.errors import CheckpointError, CorruptCheckpointError, IncompatiblePlanError
 
 if TYPE_CHECKING:
     from tidemill.driver.loop import Loop
@@ -44,6 +44,8 @@ def recover(loop: Loop) -> Recovered:
         raise CorruptCheckpointError(
             f"the checkpoint has batch {nth} committed but not its plan; it has lost entries: restore it from a copy"
         )
+    if prepared:
+        _check_place(loop, prepared)
     tasks = _restore(loop, nth + 1 if prepared else nth)
     _open_sink(loop, nth + 1, prepared, tasks)
     return Recovered(
@@ -54,6 +56,17 @@ def recover(loop: Loop) -> Recovered:
         open_plan=open_plan,
         open_prepared=prepared,
     )
+
+
+def _check_place(loop: Loop, prepared: PreparedEntry) -> None:
+    """A batch that is prepared can only be finished where it was prepared for."""
+    now = loop.work.sink.place()
+    if prepared.sink not in ("", now):
+        raise IncompatiblePlanError(
+            f"batch {prepared.batch} is prepared for {prepared.sink} and may not be visible there yet, and the query "
+            f"now writes to {now}. Run it once more with the sink that it had (with the trigger availableNow, say), "
+            "which finishes that batch; then change the sink"
+        )
 
 
 def _plan(entry: dict[str, Any] | None) -> PlanEntry | None:

@@ -56,6 +56,9 @@ class DeadLetterSink(Sink):
     def check(self) -> None:
         self.inner.check()
 
+    def place(self) -> str:
+        return self.inner.place()
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self.inner.open(generation, query, tasks)
 

@@ -50,6 +50,9 @@ class FileSink(Sink):
     def check(self) -> None:
         self._make_directories(self.path)
 
+    def place(self) -> str:
+        return f"files in {self.path}"
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self._query = query
         staging = self._staging(query)

@@ -51,6 +51,9 @@ class MemorySink(Sink):
     def __init__(self, table: MemoryTable, mode: str) -> None:
         self.table, self.mode = table, mode
 
+    def place(self) -> str:
+        return "a table in memory"
+
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         return Committable(task, payload=to_ipc(rows))
 
@@ -70,6 +73,9 @@ class ConsoleSink(Sink):
         self.rows = options.count("numRows", 20)
         self.truncate = _truncate(options)
         self._last = -1
+
+    def place(self) -> str:
+        return "the console"
 
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         # One row more than are shown tells that there are more.
@@ -92,6 +98,9 @@ class ConsoleSink(Sink):
 
 class NoopSink(Sink):
     """Drops everything: for measuring."""
+
+    def place(self) -> str:
+        return "nowhere (noop)"
 
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         return Committable(task)
