@@ -42,6 +42,7 @@ from tidemill.plan.nodes import (
     TimeWindows,
     Union,
 )
+from tidemill.plan.rendering import Bound
 from tidemill.types import to_arrow
 
 _JOINS = {
@@ -123,8 +124,19 @@ class Relation:
         return f"{self.expression(order.expression, columns)} {direction} NULLS {nulls}"
 
     def _project(self, node: Project) -> str:
-        items = self.items(node.items, columns_of(node.child)) or "1 AS none"
-        return f"SELECT {items} FROM ({self.sql(node.child)})"
+        columns = columns_of(node.child)
+        child = self.sql(node.child)
+        items, made = [], set()
+        for item in node.items:
+            sql = self.expression(item.expression, columns)
+            if isinstance(sql, Bound):
+                for name, part in sql.parts:
+                    if name not in made:
+                        child = f"SELECT *, {part} AS {name} FROM ({child})"
+                        made.add(name)
+                sql = sql.body
+            items.append(f"{sql} AS {column(item.attribute)}")
+        return f"SELECT {', '.join(items) or '1 AS none'} FROM ({child})"
 
     def _windows(self, node: TimeWindows) -> str:
         """Also gives ``c<id>_s``, the window's start in microseconds: a cheaper key than the struct."""
