@@ -8,11 +8,12 @@ import runpy
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,7 +21,7 @@ import typer
 from tidemill.api import StreamingJob, load
 from tidemill.cli.validate import check
 from tidemill.clock import SYSTEM, Clock
-from tidemill.errors import ManifestError, TidemillError
+from tidemill.errors import ManifestError, StreamingQueryException, TidemillError
 from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 TICK = 0.2
 """Seconds between looks at the queries: a person sees the line move, a processor hardly notices."""
+
+
+INLINE = "spec.program.inline"
 
 
 class LogFormat(StrEnum):
@@ -174,23 +178,66 @@ def run_program(job: Job, stop: threading.Event) -> int:
         raise TidemillError(
             "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
         )
-    threading.Thread(target=_stop_program, args=(job, stop), daemon=True).start()
+    over = threading.Event()
+    waiting = threading.Thread(target=_stop_program, args=(job, stop, over), daemon=True)
+    waiting.start()
     sys.argv = [program.file or "program", *(plain(job.secrets.resolve(a)) for a in program.args)]
-    if program.file is not None:
-        runpy.run_path(str(job.directory / program.file), run_name="__main__")
-    else:
-        exec(compile(program.inline or "", "spec.program.inline", "exec"), {"__name__": "__main__"})
-    for query in job.spark.streams.active:
-        query.awaitTermination()
+    try:
+        return _as_main(program.file, program.inline or "", job)
+    finally:
+        over.set()
+        waiting.join()
+
+
+def _as_main(file: str | None, inline: str, job: Job) -> int:
+    from tidemill.cli.job import importing_from
+
+    path = job.directory / file if file is not None else None
+    try:
+        with importing_from(path.parent if path is not None else job.directory):
+            if path is not None:
+                runpy.run_path(str(path), run_name="__main__")
+            else:
+                exec(compile(inline, INLINE, "exec"), {"__name__": "__main__"})
+            for query in job.spark.streams.active:
+                query.awaitTermination()
+    except Exception as error:
+        return _failed(error, str(path) if path is not None else INLINE, job)
     return 0
 
 
-def _stop_program(job: Job, stop: threading.Event) -> None:
+def _failed(error: Exception, program: str, job: Job) -> int:
+    """Tell where in the program an error came from: by its line if it says all, else as Python does."""
+    frames = traceback.extract_tb(error.__traceback__)
+    depth = next((i for i, frame in enumerate(frames) if frame.filename == program), None)
+    if depth is None and isinstance(error, StreamingQueryException):
+        return 1  # it is in the log already
+    if isinstance(error, SyntaxError) and error.filename == program:
+        raise TidemillError(f"{Path(program).name}, line {error.lineno}: {error.msg}") from error
+    if depth is None:
+        raise error
+    if isinstance(error, TidemillError | OSError):
+        line = [f.lineno for f in frames if f.filename == program][-1]
+        raise TidemillError(f"{Path(program).name}, line {line}: {error}") from error
+    shown = traceback.format_exception(error.with_traceback(_below(error.__traceback__, depth)))
+    typer.echo(job.secrets.mask("".join(shown)), err=True, nl=False)
+    return 1
+
+
+def _below(trace: TracebackType | None, depth: int) -> TracebackType | None:
+    for _ in range(depth):
+        trace = trace.tb_next if trace is not None else None
+    return trace
+
+
+def _stop_program(job: Job, stop: threading.Event, over: threading.Event) -> None:
+    """Wait for a signal or the hour, and stop what runs then; not longer than the program runs."""
     from tidemill.sql.session import open_sessions
 
     deadline = job.deadline()
     while not stop.wait(TICK) and (deadline is None or job.clock.now() < deadline):
-        pass
+        if over.is_set():
+            return
     for session in open_sessions():
         for query in session.streams.active:
             query.stop()
