@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.errors import IncompatiblePlanError
-from tidemill.plan.stages import Distinct, GroupBy, JoinBy, QueryPlan, SessionBy, Stage, Stateful, Take
+from tidemill.plan.stages import Distinct, GroupBy, JoinBy, QueryPlan, SessionBy, Stage, Stateful, Take, Times
 
 FORMAT = 1
 """Of the checkpoint's entries."""
@@ -39,6 +39,7 @@ def operator_signature(stage: Stage) -> dict[str, Any]:
         "kind": _KINDS[type(spec)],
         "what": list(spec.what),
         "state": _state(spec, schemas),
+        "evicts": [times.expiry is not None for times in _times(spec)],
     }
 
 
@@ -46,6 +47,15 @@ _KINDS = {
     GroupBy: "aggregation", SessionBy: "session-window aggregation", Distinct: "deduplication", JoinBy: "join",
     Take: "limit",
 }  # fmt: skip
+
+
+def _times(spec: Stateful) -> Sequence[Times]:
+    match spec:
+        case GroupBy() | SessionBy() | Distinct():
+            return (spec.times,)
+        case JoinBy():
+            return (spec.left.times, spec.right.times)
+    return ()
 
 
 def _state(spec: Stateful, schemas: Sequence[pa.Schema]) -> list[str]:
@@ -79,6 +89,19 @@ def compare(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         if old["state"] != new["state"]:
             raise _refusal(f"the state of its {old['kind']} ({old['id']}) is ({_list(old['state'])}), now "
                            f"({_list(new['state'])})")  # fmt: skip
+        if old["evicts"] != new["evicts"]:
+            # Each row in state knows from its birth when it is to go, and what has gone does not come back.
+            raise _refusal(
+                f"its {old['kind']} ({old['id']}) {_keeping(old['evicts'])}, and now {_keeping(new['evicts'])}"
+            )
+
+
+def _keeping(evicts: Sequence[bool]) -> str:
+    if all(evicts):
+        return "drops state that the watermark has passed"
+    if any(evicts):
+        return f"drops state that the watermark has passed on its {'left' if evicts[0] else 'right'} side alone"
+    return "keeps its state for ever (output mode complete, or no watermark on what it is by)"
 
 
 def _compare_sources(before: Sequence[str], after: Sequence[str]) -> None:
