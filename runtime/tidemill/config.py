@@ -69,7 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "noDataProgressEventInterval", "10000", "duration", "between two idle events"),
     Setting(_S + "pollingDelay", "10", "duration", "between two looks for new data"),
     Setting(_S + "stopTimeout", "0", "duration", "how long stop() waits; 0: for ever"),
-    Setting(_S + "stopActiveRunOnRestart", "true", "flag", "accepted"),
+    Setting(_S + "stopActiveRunOnRestart", "true", "flag", "a query takes the place of the one with its checkpoint"),
     Setting(_S + "unsupportedOperationCheck", "true", "flag", "refuse what streaming cannot compute"),
     Setting(_S + "statefulOperator.checkCorrectness.enabled", "true", "flag", "refuse chains that lose late rows"),
     Setting(_S + "statefulOperator.allowMultiple", "true", "flag", "accepted"),

@@ -23,6 +23,7 @@ from tidemill.engine.base import Engine
 from tidemill.engine.local import LocalEngine
 from tidemill.errors import AnalysisException, PySparkValueError
 from tidemill.executor.work import SHARDS, Work
+from tidemill.kernel.mapping import mapped
 from tidemill.plan.check import UNSUPPORTED, check_streaming
 from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
@@ -152,13 +153,9 @@ def _leaves(
 
 
 def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
-    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
     schema = pa.schema(arrow_fields(node.output))
     schema = pa.schema([f.with_name(a.name) for f, a in zip(schema, node.output, strict=True)])
-    if node.kind == "arrow":
-        return pa.Table.from_batches([b.cast(schema) for b in node.function(iter(batches))], schema)
-    frames = node.function(b.to_pandas() for b in batches)
-    return pa.concat_tables([pa.Table.from_pandas(f, schema, preserve_index=False) for f in frames])
+    return mapped(node.function, rows, schema)
 
 
 def write(plan: Node, spec: SinkSpec, context: Context) -> None:

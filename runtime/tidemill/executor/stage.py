@@ -13,7 +13,8 @@ from tidemill.executor.operator import Moment, StatefulOperator
 from tidemill.executor.operators import make_operator
 from tidemill.executor.work import Attempt, Chains, Observed, OperatorReport, Read, Task, TaskResult, Work
 from tidemill.kernel.duck import Kernel, conform
-from tidemill.plan.stages import Fragment, Input, Observe, Stage, Stateful
+from tidemill.kernel.mapping import mapped
+from tidemill.plan.stages import Fragment, Input, Mapped, Observe, Stage, Stateful
 from tidemill.sinks.base import Committable, TaskId
 from tidemill.types import to_arrow_schema
 
@@ -116,6 +117,8 @@ class StageRunner:
             if seen := observe(inputs[0][spec.column]):
                 result.observed[spec.watermark] = seen
             return inputs[0]
+        if isinstance(spec, Mapped):
+            return self._mapped(spec, inputs[0], stage.schema)
         operator = self.operators.get(stage.id)
         if operator is None:
             return inputs[0]
@@ -133,6 +136,12 @@ class StageRunner:
             millis=int((time.monotonic() - started) * 1000),
         )
         return conform(outcome.rows, stage.schema)
+
+    def _mapped(self, spec: Mapped, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+        if not rows.num_rows:
+            return schema.empty_table()
+        made = pa.schema([f.with_name(n) for f, n in zip(schema, spec.made, strict=True)])
+        return mapped(spec.function, rows.rename_columns(list(spec.names)), made).rename_columns(schema.names)
 
     def _finish(self, attempt: Attempt, rows: pa.Table, result: TaskResult) -> None:
         prepared = self._prepare(attempt, rows.rename_columns(list(self.work.plan.names)))

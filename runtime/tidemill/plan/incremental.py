@@ -23,6 +23,7 @@ from tidemill.plan.nodes import (
     Filter,
     Join,
     Limit,
+    MapBatches,
     Node,
     OutputMode,
     Project,
@@ -33,6 +34,7 @@ from tidemill.plan.stages import (
     Distinct,
     Fragment,
     Input,
+    Mapped,
     Observe,
     Operator,
     Pass,
@@ -101,6 +103,9 @@ class Splitter:
                 self.add(node, *self.distinct(node), mark, no_data=True)
             case Join() if node.left.streaming and node.right.streaming:
                 return join_stage(self, node, mark)
+            case MapBatches(child):
+                made = Mapped(node.function, names_of(child), names_of(node))
+                self.add(node, (self.fragment(child),), made, mark)
             case Limit() if self.mode == "append" or not _aggregates(node):
                 self.add(node, (self.fragment(node.child),), self.take(node), mark)
         return mark
@@ -179,6 +184,10 @@ class Splitter:
         )
         shown = tuple(column(a) for a in node.output)
         return (fragment,), Distinct(self.next_id(), what, tuple(keys), shown, times)
+
+
+def names_of(node: Node) -> tuple[str, ...]:
+    return tuple(a.name for a in node.output)
 
 
 HIDDEN: list[tuple[str, object]] = [("_hash", pa.uint64()), ("_late", pa.int64()), ("_expiry", pa.int64())]

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from tidemill.kernel.mapping import MapFunction
 from tidemill.plan.expressions import UserFunction
 from tidemill.plan.nodes import JoinType, OutputMode
 
@@ -62,6 +63,16 @@ class Observe(Operator):
     watermark: int
     delay: int
     """Microseconds."""
+
+
+@dataclass(frozen=True)
+class Mapped(Operator):
+    """Gives the rows, under the user's ``names``, to a function of record batches."""
+
+    function: MapFunction
+    names: tuple[str, ...]
+    made: tuple[str, ...]
+    """Names of the columns that come back."""
 
 
 @dataclass(frozen=True)

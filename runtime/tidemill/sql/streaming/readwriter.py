@@ -257,6 +257,7 @@ class DataStreamWriter(OptionSetter):
                 )
             self._target = self._target or MemoryTable(schema)
         checkpoint = self._checkpoint(kind)
+        place = os.path.realpath(checkpoint) if checkpoint is not None else None
         rest = {k: v for k, v in self._options.items() if k.lower() != "checkpointlocation"}
         sink = launch.SinkSpec(
             kind, rest, self._partition_by, target=self._target, wiring=wiring(session, schema)
@@ -269,9 +270,10 @@ class DataStreamWriter(OptionSetter):
 
         def begin() -> StreamingQuery:
             run = launch.start(self._df._plan, spec, session._run_context())
-            return StreamingQuery(run, self._df._plan, limit)
+            return StreamingQuery(run, self._df._plan, limit, place)
 
-        query = session.streams._start(self._query_name, begin)
+        again = session._config.flag("spark.sql.streaming.stopActiveRunOnRestart")
+        query = session.streams._start(self._query_name, begin, place if again else None)
         if isinstance(self._target, MemoryTable):
             _show_as_view(session, self._query_name or "", self._target)
         return query
