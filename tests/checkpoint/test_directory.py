@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -246,6 +248,22 @@ def test_one_put_is_one_file_and_purged_packs_go(tmp_path: Path) -> None:
     assert len(packs(tmp_path)) == 2
     DirectoryStore(tmp_path).purge([*names(1), *names(2)])
     assert packs(tmp_path) == []
+
+
+def test_many_batches_leave_nothing_in_memory(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+
+    def batches(numbers: range) -> int:
+        for n in numbers:
+            blob = BlobName("q", "op0", 0, n, 1, 1)
+            store.put({blob: b"x"})
+            store.purge([blob])
+        store.sync()
+        gc.collect()
+        return len(pickle.dumps(store._packs.of("q").__dict__))
+
+    assert batches(range(10)) == batches(range(10, 300))
+    assert list((tmp_path / "q" / "state").iterdir()) == []
 
 
 def test_a_torn_pack_at_the_end_is_passed_over(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -342,6 +343,18 @@ def test_finished_files_may_be_taken_away(tmp_path: Path) -> None:
 
 
 # --- Batch ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_partition_directory_may_be_taken_away_and_comes_again(tmp_path: Path) -> None:
+    schema, rows = table("day STRING, a INT", ("mon", 1), ("tue", 2))
+    sink = sinks.create("json", {"path": str(tmp_path)}, schema, "append", ("day",))
+    sink.open(Generation(1, "t"), Q, 1)
+    for batch in (0, 1):
+        sink.commit(batch, [sink.prepare(TaskId(Q, batch, 0), rows)])
+        found = sorted(p.parent.name for p in tmp_path.rglob("*.json"))
+        assert found == ["day=mon", "day=tue", "day=tue"][: 2 + batch]
+        shutil.rmtree(tmp_path / "day=mon")
+    sink.close()
 
 
 def test_save_modes(tmp_path: Path) -> None:

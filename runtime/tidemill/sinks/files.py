@@ -44,7 +44,6 @@ class FileSink(Sink):
         self.format, self.schema, self.partition_by, self.time_zone = format, schema, partition_by, time_zone
         self.keep_empty = keep_empty
         """Write a file also where there are no rows: it tells the readers of a batch's output its columns."""
-        self._made: set[str] = set()
         self._query = ""
 
     def check(self) -> None:
@@ -125,10 +124,8 @@ class FileSink(Sink):
     def _publish(self, temporary: str, final: str, touched: set[str]) -> None:
         path = f"{self.path}/{final}"
         directory = os.path.dirname(path)
-        if directory not in self._made:
-            touched |= _make_directories(directory, self.path)
-            self._made.add(directory)
-        touched.add(directory)
+        # Each time: who tidies up partitions may have taken away one that we made.
+        touched |= {directory, *_make_directories(directory, self.path)}
         there = os.path.lexists(path)
         if there and os.path.lexists(temporary):
             raise SinkError(
@@ -140,7 +137,12 @@ class FileSink(Sink):
             return
         try:
             os.rename(temporary, path)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if os.path.lexists(temporary):
+                raise SinkError(
+                    f"output directory {directory} was taken away while a file was put there; start the query again, "
+                    "which puts it there anew"
+                ) from error
             self._explain_missing(temporary, path)
         except OSError as error:
             raise SinkError(

@@ -179,6 +179,7 @@ class _Index:
             live.discard(name)
             if not live:
                 del self._live[found.pack]
+                self._seen.discard(found.pack)
                 _unlink(f"{self.directory}/{found.pack}")
 
 
