@@ -255,7 +255,7 @@ class Alias(Unary):
 
 @dataclass(frozen=True)
 class MapBatches(Unary):
-    """``mapInPandas`` / ``mapInArrow``: a user's function over an iterator of batches."""
+    """``mapInPandas`` / ``mapInArrow``: a user's function, adapted to take and give an iterator of Arrow batches."""
 
     function: Any = field(compare=False)
     kind: Literal["pandas", "arrow"]

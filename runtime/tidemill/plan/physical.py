@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from tidemill.kernel.udf import in_zone
 from tidemill.plan.expressions import (
     Settings,
     Typed,
@@ -72,7 +73,8 @@ class Relation:
 
     def note(self, e: exp.Expression) -> None:
         """Remember the user functions that ``e`` calls."""
-        for function in user_functions(e):
+        for found in user_functions(e):
+            function = in_zone(found, self.settings.time_zone)
             self.functions[function.id] = function
 
     def expression(self, e: exp.Expression, columns: Mapping[int, Typed]) -> str:

@@ -27,6 +27,7 @@ from tidemill.sql.arguments import expect, wrong_type
 from tidemill.sql.column import Column, ColumnOrName, named_tree, tree
 from tidemill.sql.data import parse_schema
 from tidemill.sql.explain import explain
+from tidemill.sql.functions import adapters
 from tidemill.sql.missing import DataFrameNaFunctions
 from tidemill.sql.row import Row
 from tidemill.sql.statistics import DESCRIBED, SUMMARISED, summarised, unpivot
@@ -521,7 +522,12 @@ class DataFrame:
         found = parse_schema(schema)
         if not isinstance(found, StructType):
             wrong_type("schema", "StructType or str", schema)
-        return self._with(analyze.map_batches(self._plan, func, kind, found))
+        taken, zone = self.schema, lambda: self._session._zone
+        if kind == "pandas":
+            adapted = adapters.batches_by_pandas(func, taken, found, zone)
+        else:
+            adapted = adapters.batches_by_arrow(func, taken, zone)
+        return self._with(analyze.map_batches(self._plan, adapted, kind, found))
 
     # --- Actions ----------------------------------------------------------------------------------------------------
 
