@@ -208,7 +208,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         names = [describe_source(s) for s in parts.sources]
         shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))
         policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
-        entry = signature(query, parts.plan, names, shards, policy)
+        entry = signature(query, parts.plan, names, shards, policy, context.engine.kernel.hash_mark())
         if kept:
             compare(kept, entry)
         work = Work(

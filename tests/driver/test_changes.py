@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from tidemill.errors import IncompatiblePlanError
+from tidemill.kernel.duck import Kernel
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.testing import MemoryStream
@@ -18,9 +18,9 @@ NOON = datetime(2024, 1, 1, 12)
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
+def spark() -> SparkSession:
     builder = SparkSession.builder.config("spark.sql.session.timeZone", "UTC")
-    yield builder.config("tidemill.threads", "2").getOrCreate()
+    return builder.config("tidemill.threads", "2").getOrCreate()
 
 
 class Story:
@@ -86,13 +86,15 @@ def test_complete_and_a_mode_that_drops_state_cannot_follow_each_other(
 ) -> None:
     frame = windows(story.timed())
     story.run(frame, before, ("a", 1))
-    with pytest.raises(IncompatiblePlanError, match=r"aggregation \(op0\) .* for ever .*output mode complete"):
+    with pytest.raises(
+        IncompatiblePlanError, match=r"aggregation \(op0\) .* for ever .*output mode complete"
+    ):
         story.run(frame, after, ("a", 61))
 
 
 def test_a_watermark_that_comes_later_finds_state_that_would_never_go(story: Story) -> None:
     story.run(windows(story.stream.toDF()), "update", ("a", 1))
-    with pytest.raises(IncompatiblePlanError, match="keeps its state for ever .* and now drops state that"):
+    with pytest.raises(IncompatiblePlanError, match=r"keeps its state for ever .* and now drops state that"):
         story.run(windows(story.timed()), "append", ("a", 61))
 
 
@@ -109,7 +111,9 @@ def sessions(frame: DataFrame, gap: str) -> DataFrame:
 def test_another_session_gap_is_named(story: Story) -> None:
     story.run(sessions(story.timed(), "5 seconds"), "append", ("a", 1))
     story.run(sessions(story.timed(), "5 seconds"), "append", ("a", 2))
-    with pytest.raises(IncompatiblePlanError, match=r"(?i)sessions .*'5' second apart.*sessions .*'9' second apart"):
+    with pytest.raises(
+        IncompatiblePlanError, match=r"(?i)sessions .*'5' second apart.*sessions .*'9' second apart"
+    ):
         story.run(sessions(story.timed(), "9 seconds"), "append", ("a", 3))
 
 
@@ -121,3 +125,15 @@ def test_a_group_key_that_is_made_in_another_way_is_named(story: Story) -> None:
     assert story.run(by(F.upper), "update", ("a", 1)) == [("A", 2)]
     with pytest.raises(IncompatiblePlanError, match=r"(?i)upper\(k\).*lower\(k\)"):
         story.run(by(F.lower), "update", ("a", 1))
+
+
+def test_another_hash_function_would_not_find_the_state(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_key = story.stream.toDF().groupBy("k").count()
+    story.run(by_key, "update", ("a", 1))
+    monkeypatch.setattr(Kernel, "hash_mark", lambda kernel: "another")
+    with pytest.raises(
+        IncompatiblePlanError, match=r"DuckDB that is installed has another one. Install the version"
+    ):
+        story.run(by_key, "update", ("a", 1))

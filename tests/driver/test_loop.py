@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from tidemill.sql.readwriter import wiring
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[SparkSession]:
+def spark() -> SparkSession:
     builder = SparkSession.builder.config("spark.sql.session.timeZone", "UTC")
-    yield builder.config("tidemill.threads", "2").getOrCreate()
+    return builder.config("tidemill.threads", "2").getOrCreate()
 
 
 class Job:
@@ -84,7 +83,7 @@ def test_a_start_that_another_has_overtaken_writes_nothing(job: Job) -> None:
     job.arrive("a")
     job.run(early)
     job.arrive("b")
-    with pytest.raises(StreamingQueryException, match="another start of this query .* start it again"):
+    with pytest.raises(StreamingQueryException, match=r"another start of this query .* start it again"):
         job.run(late)
     assert job.out() == ["a"]
     job.run(job.prepare())
@@ -139,7 +138,9 @@ def test_a_prepared_batch_is_finished_where_it_was_prepared_for_or_not_at_all(jo
     with pytest.raises(StreamingQueryException, match="crash"):
         job.run(dying)
     job.arrive("b")
-    where = f"batch 0 is prepared for files in {job.directory}/out .* now writes to files in {job.directory}/new"
+    where = (
+        f"batch 0 is prepared for files in {job.directory}/out .* now writes to files in {job.directory}/new"
+    )
     with pytest.raises(StreamingQueryException, match=where):
         job.run(job.prepare(out="new"))
     assert (job.out(), job.out("new")) == ([], [])

@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 def signature(
-    query: str, plan: QueryPlan, sources: Sequence[str], shards: int, policy: str
+    query: str, plan: QueryPlan, sources: Sequence[str], shards: int, policy: str, hash_mark: str
 ) -> dict[str, Any]:
     """The ``query`` entry. Only what state or offsets depend on is in it: filters, triggers, sinks and columns after
     the last operator with state may change freely."""
@@ -27,6 +27,7 @@ def signature(
         "watermarks": len(plan.watermarks),
         "shards": shards,
         "policy": policy,
+        "hash": hash_mark,
     }
 
 
@@ -77,6 +78,12 @@ def compare(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise _refusal(f"it has format {kept['format']}, and this version of Tidemill reads format {FORMAT}")
     _compare_sources(kept["sources"], now["sources"])
     before, after = kept["operators"], now["operators"]
+    if before and kept["hash"] != now["hash"]:
+        raise IncompatiblePlanError(
+            "the query cannot continue from this checkpoint: its state is found by DuckDB's hash function, and the "
+            "DuckDB that is installed has another one. Install the version that wrote the checkpoint, or give the "
+            "query a new checkpoint location to start from nothing"
+        )
     if [o["kind"] for o in before] != [o["kind"] for o in after]:
         raise _refusal(
             f"its operators with state are {_kinds(before)}, and the query now has {_kinds(after)}"
@@ -100,7 +107,9 @@ def _keeping(evicts: Sequence[bool]) -> str:
     if all(evicts):
         return "drops state that the watermark has passed"
     if any(evicts):
-        return f"drops state that the watermark has passed on its {'left' if evicts[0] else 'right'} side alone"
+        return (
+            f"drops state that the watermark has passed on its {'left' if evicts[0] else 'right'} side alone"
+        )
     return "keeps its state for ever (output mode complete, or no watermark on what it is by)"
 
 

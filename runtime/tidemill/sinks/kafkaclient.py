@@ -85,7 +85,9 @@ def release(clients: list[Any], wait: bool = True) -> None:
 
 
 def check_topic(config: Mapping[str, Any], topic: str | None) -> str:
-    """The id of the cluster. Raises `SinkError` if no broker answers, or if ``topic`` is not there (and is not made by asking for it)."""
+    """The id of the cluster.
+
+    Raises `SinkError` if no broker answers, or if ``topic`` is not there (and is not made by asking for it)."""
     import confluent_kafka
 
     producer = make(confluent_kafka.Producer, {**config, "allow.auto.create.topics": True})
