@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from tidemill.plan.expressions import has_window, is_deterministic, is_generator
+from tidemill.plan.expressions import UdfCall, has_window, is_deterministic, is_generator
 from tidemill.plan.nodes import (
     Aggregate,
     Alias,
@@ -23,10 +23,13 @@ from tidemill.plan.nodes import (
     Filter,
     Generate,
     Join,
+    LocalData,
     Named,
     Node,
     Project,
+    Range,
     Ref,
+    Scan,
     TimeWindows,
     Unary,
     Union,
@@ -44,6 +47,11 @@ _PUSHED_THROUGH = {
     "right": ("right",), "full": (),
 }  # fmt: skip
 """The sides that a filter above the join may go down."""
+
+_SILENT = (Project, Filter, Alias, Scan, LocalData, Range)
+"""Nodes that answer the same wherever a filter stands."""
+_DEAR = {"from_json", "from_csv", "from_avro", "from_xml", "schema_of_json", "json_tuple"}
+"""Functions that are not worth a second call for the sake of filtering earlier."""
 
 
 def conjuncts(e: exp.Expression | None) -> Conditions:
@@ -95,7 +103,10 @@ def _push(node: Node, conditions: Conditions) -> Node:
         case EventTime():
             return _through(node, conditions, lambda c: c if node.column not in references(c) else None)
         case Project():
-            return _through(node, conditions, _inlined(node.items))
+            inlined = _inlined(node.items)
+            if all(isinstance(n, _SILENT) for n in node.child.walk()):
+                return _through(node, conditions, lambda c: _unless_dear(inlined(c)))
+            return _through(node, conditions, inlined)
         case TimeWindows():
             return _through(node, conditions, lambda c: c if node.made.id not in references(c) else None)
         case Generate():
@@ -138,6 +149,14 @@ def _inlined(items: Sequence[Named]) -> Callable[[exp.Expression], exp.Expressio
         return substituted(condition, by_id) if references(condition) <= by_id.keys() else None
 
     return rewrite
+
+
+def _unless_dear(condition: exp.Expression | None) -> exp.Expression | None:
+    """None for a condition that would parse texts once more, or call a user's function."""
+    if condition is None or condition.find(UdfCall):
+        return None
+    names = {str(call.this).lower() for call in condition.find_all(exp.Anonymous)}
+    return None if names & _DEAR else condition
 
 
 def _movable(e: exp.Expression) -> bool:

@@ -41,7 +41,8 @@ def unpacked(word: str) -> tuple[DataType, dict[str, str], str]:
 def _from_json(word: str) -> KernelFunction:
     kind, options, zone = unpacked(word)
     reader = Reader(kind, options, zone)
-    return by_row(reader.read, duck_type(kind), _storable(kind))
+    # Not that it were volatile: DuckDB would move conditions on what was read below the reading, and read twice.
+    return by_row(reader.read, duck_type(kind), _storable(kind), volatile=True)
 
 
 def _storable(kind: DataType) -> pa.DataType:
