@@ -63,7 +63,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "checkpointLocation", None, "text", "where queries without a checkpointLocation keep theirs"),
     Setting(_S + "noDataMicroBatches.enabled", "true", "flag", "a batch without rows when the watermark moves"),
     Setting(_S + "multipleWatermarkPolicy", "min", "text", "which stream's watermark counts", ("min", "max")),
-    Setting(_S + "schemaInference", "false", "flag", "accepted; file streams take a schema"),
+    Setting(_S + "schemaInference", "false", "flag", "file streams infer the schema that none is given for"),
     Setting(_S + "numRecentProgressUpdates", "100", "whole", "length of recentProgress", least=0),
     Setting(_S + "minBatchesToRetain", "100", "whole", "batches that the checkpoint keeps", least=1),
     Setting(_S + "noDataProgressEventInterval", "10000", "duration", "between two idle events"),
