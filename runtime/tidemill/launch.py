@@ -24,6 +24,7 @@ from tidemill.engine.local import LocalEngine
 from tidemill.errors import AnalysisException, PySparkValueError
 from tidemill.executor.work import SHARDS, Work
 from tidemill.kernel.mapping import mapped
+from tidemill.plan.bare import held
 from tidemill.plan.check import UNSUPPORTED, check_streaming
 from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
@@ -107,14 +108,15 @@ def collect(plan: Node, context: Context, now_us: int | None = None) -> pa.Table
             "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink",
             UNSUPPORTED,
         )
+    whole = held(plan)
     session = context.engine.kernel.session()
     try:
         tables: dict[str, pa.Table] = {}
         leaves: dict[int, str] = {}
-        _leaves(plan, context, tables, leaves, now_us)
+        _leaves(whole, context, tables, leaves, now_us)
         relation = Relation(context.settings, leaves)
         names = ", ".join(column(a) for a in plan.output) or "1"
-        sql = f"SELECT {names} FROM ({relation.sql(plan)})"
+        sql = f"SELECT {names} FROM ({relation.sql(whole)})"
         session.register_functions(relation.functions.values())
         schema = pa.schema(arrow_fields(plan.output))
         rows = session.run(sql, tables, _now(now_us), schema if plan.output else None)
@@ -160,6 +162,11 @@ def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
 
 def write(plan: Node, spec: SinkSpec, context: Context) -> None:
     """Compute a plan that does not stream and write it."""
+    if not plan.output:
+        raise AnalysisException(
+            f"The {spec.format} datasource does not support writing empty or nested empty schemas; select a column",
+            "EMPTY_SCHEMA_NOT_SUPPORTED_FOR_DATASOURCE",
+        )
     rows = collect(plan, context)
     sinks.write(
         rows,
@@ -188,7 +195,7 @@ def begin(query: Query, context: Context) -> QueryRun:
 def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
     check_streaming(plan, spec.mode, context.settings)
-    parts = split(prune(push_filters(plan)), spec.mode, context.settings)
+    parts = split(prune(push_filters(held(plan))), spec.mode, context.settings)
     machine = Machine(rules(parts, spec))
     with ExitStack() as opened:
         log, store = open_(spec.checkpoint)

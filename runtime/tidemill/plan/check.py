@@ -48,6 +48,11 @@ def check_streaming(plan: Node, mode: OutputMode, settings: Settings | None = No
             "readStream; use write instead",
             "WRITE_STREAM_NOT_ALLOWED",
         )
+    if not plan.output:
+        raise AnalysisException(
+            "the rows of this stream have no columns, so there is nothing to write; select at least one",
+            "EMPTY_SCHEMA_NOT_SUPPORTED_FOR_DATASOURCE",
+        )
     _check_mode(plan, mode)
     _check_watermarks(plan)
     _check_chain(plan, mode)

@@ -565,8 +565,8 @@ class DataFrame:
     def tail(self, num: int) -> list[Row]:
         """The last ``num`` rows."""
         expect(num, int, "num", "int")
-        table = self._table()
-        return rows(table.slice(max(table.num_rows - num, 0)), self.schema)
+        found = self.collect()
+        return found[max(len(found) - num, 0) :]
 
     def show(self, n: int = 20, truncate: bool | int = True, vertical: bool = False) -> None:
         """Print the first ``n`` rows, as Spark does."""
