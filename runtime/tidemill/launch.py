@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from tidemill import sinks, sources
 from tidemill.checkpoint import directory, open_
+from tidemill.checkpoint.base import CheckpointLog
+from tidemill.checkpoint.entry import damaged
 from tidemill.driver.loop import KEY, Query, StepHook
 from tidemill.driver.machine import Machine, Rules, Trigger
 from tidemill.driver.run import QueryRun
@@ -202,7 +204,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         opened.callback(log.close)
         opened.callback(store.close)
         kept = log.get(KEY, "query", 0)
-        query = kept["id"] if kept else str(uuid.uuid4())
+        query = kept["id"] if kept else _new_id(log, spec)
         made = []
         for i, scan in enumerate(parts.sources):
             made.append(make_source(scan, context))
@@ -242,6 +244,13 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         refresh=Refresh(parts.statics, context),
         recent=int(spec.conf.get(RECENT, 100)),
     )
+
+
+def _new_id(log: CheckpointLog, spec: QuerySpec) -> str:
+    if log.latest(KEY, "prepared") is not None:
+        # The query's entry is made durable before its first output is: this one was taken away.
+        raise damaged(f"{spec.checkpoint}/query/query/0.json", "it is gone, and batches are there")
+    return str(uuid.uuid4())
 
 
 def _source_log(checkpoint: str | None, index: int) -> SourceLog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -33,6 +34,11 @@ def open_(location: str | None) -> tuple[CheckpointLog, StateStore]:
 def directory(location: str | None) -> str | None:
     """The directory that ``location`` names; None for one in memory."""
     return None if location is None or location.startswith("memory:") else _path(location)
+
+
+def begun(directory: Path) -> bool:
+    """Whether a query has begun in one of the checkpoints in ``directory``; a start that was refused leaves none."""
+    return any(directory.glob("*/query/query/0.json"))
 
 
 def _in_memory(name: str | None) -> tuple[CheckpointLog, StateStore]:

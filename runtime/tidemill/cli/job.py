@@ -16,6 +16,7 @@ from tidemill import sources
 from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
+from tidemill.checkpoint import begun
 from tidemill.clock import SYSTEM, Clock
 from tidemill.config import misspelt
 from tidemill.driver.loop import Query as PreparedQuery
@@ -172,7 +173,7 @@ class Job:
     def check_existing(self) -> None:
         """Refuse to go on from an earlier run's checkpoint if the manifest says so."""
         kept = self.checkpoint()
-        if self.manifest.spec.checkpoint.on_existing == "Fail" and kept.is_dir() and any(kept.iterdir()):
+        if self.manifest.spec.checkpoint.on_existing == "Fail" and begun(kept):
             raise CheckpointError(
                 f"there is a checkpoint in {kept}, and spec.checkpoint.onExisting is Fail; remove it to begin anew, or "
                 "write Resume to go on from it"
