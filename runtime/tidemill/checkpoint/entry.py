@@ -63,3 +63,11 @@ def newer(where: str, version: int) -> CheckpointError:
         f"checkpoint {where} has format version {version}, and this Tidemill reads up to {FORMAT}; "
         "install the version that wrote it, or a later one"
     )
+
+
+def unwritten(path: str, error: OSError) -> CheckpointError:
+    """The error for a full disk, a broken one, or one that may not be written any more."""
+    return CheckpointError(
+        f"checkpoint file {path} cannot be written: {error.strerror}; make room on its file system or mend it, then "
+        "start the query again: it goes on where it was"
+    )

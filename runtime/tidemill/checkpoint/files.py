@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tidemill.checkpoint.base import CheckpointLog, Kind
-from tidemill.checkpoint.entry import FORMAT, decode, encode, newer, unreadable
+from tidemill.checkpoint.entry import FORMAT, decode, encode, newer, unreadable, unwritten
 from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory, write_all
 from tidemill.errors import CheckpointError, CorruptCheckpointError, FencedError
 from tidemill.sinks.base import Generation
@@ -125,7 +125,7 @@ class DirectoryLog(CheckpointLog):
             finally:
                 self._unlink(temporary)
         except OSError as error:
-            raise _unwritten(path, error) from error
+            raise unwritten(path, error) from error
         self._unsynced[path] = descriptor
 
     def _open(self, path: str) -> int:
@@ -166,7 +166,7 @@ class DirectoryLog(CheckpointLog):
             for directory in directories:
                 sync_directory(directory)
         except OSError as error:
-            raise _unwritten(os.fspath(self.path), error) from error
+            raise unwritten(os.fspath(self.path), error) from error
         finally:
             for descriptor in unsynced.values():
                 os.close(descriptor)
@@ -189,14 +189,6 @@ def directory_name(query: str) -> str:
     if name.startswith(".") or name in ("lock", "lease", "tidemill.json", "sources"):
         return f"%{ord(name[0]):02X}{name[1:]}"
     return name
-
-
-def _unwritten(path: str, error: OSError) -> CheckpointError:
-    """The error for a full disk, a broken one, or one that may not be written any more."""
-    return CheckpointError(
-        f"checkpoint file {path} cannot be written: {error.strerror}; make room on its file system or mend it, then "
-        "start the query again: it goes on where it was"
-    )
 
 
 def prepare_directory(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from tidemill.checkpoint.entry import damaged, unreadable
+from tidemill.checkpoint.entry import damaged, unreadable, unwritten
 from tidemill.errors import CheckpointLockedError, FencedError
 from tidemill.sinks.base import Generation
 
@@ -115,11 +116,16 @@ os.register_at_fork(after_in_child=_let_go_after_fork)
 def replace_durably(path: str, data: bytes) -> None:
     """Write a file so that, whatever happens, a reader finds the old content or the new one."""
     temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb", buffering=0) as file:
-        write_all(file.fileno(), data)
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_directory(os.path.dirname(path))
+    try:
+        with open(temporary, "wb", buffering=0) as file:
+            write_all(file.fileno(), data)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise unwritten(path, error) from error
 
 
 def write_all(descriptor: int, data: bytes) -> None:
