@@ -23,7 +23,7 @@ from tidemill.sinks import transactions
 from tidemill.sinks.base import Committable, Generation, TaskId
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.kafka import KafkaSink
-from tidemill.sinks.markers import group
+from tidemill.sinks.markers import Marker, group
 from tidemill.types import StructType, to_arrow_schema
 
 VALUE = StructType.fromDDL("value STRING")
@@ -204,6 +204,36 @@ def test_a_commit_that_times_out_is_looked_up(
     assert len(set(calls)) == len(calls), "the producer is thrown away"
     sink.commit(2, job.prepare(sink, 2, ["c"]))
     assert job.seen() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("open_for", "raised", "says"),
+    [
+        (1.0, FencedError, "a newer driver of query q has taken over"),
+        (
+            61.0,
+            SinkError,
+            r"open for 61 s, and Kafka has ended it after 60 s .*kafka\.transaction\.timeout\.ms",
+        ),
+    ],
+)
+def test_a_transaction_open_for_too_long_is_not_taken_for_a_newer_driver(
+    monkeypatch: pytest.MonkeyPatch, open_for: float, raised: type[Exception], says: str
+) -> None:
+    class Fenced:
+        failed, broken, client = None, False, None
+
+        def __init__(self, *given: object) -> None:
+            self.began = time.monotonic() - open_for
+
+        def write(self, *given: object) -> None:
+            raise KafkaException(KafkaError(KafkaError._FENCED))
+
+    monkeypatch.setattr(transactions, "_Producer", Fenced)
+    monkeypatch.setattr(transactions.Markers, "group_metadata", lambda self, task: None)
+    made = transactions.Transactions({}, "q", Generation(1, "t"))
+    with pytest.raises(raised, match=says):
+        made.send(0, 0, Marker(1, 1, "t", 0), lambda client: None)
 
 
 def test_the_leftovers_of_an_aborted_transaction_are_no_rows(kafka: KafkaBroker) -> None:
