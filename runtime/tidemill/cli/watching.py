@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,8 +91,16 @@ def progress_line(job: Job) -> Iterator[Callable[[], None]]:
     if not console.is_terminal:
         yield lambda: None
         return
+    handlers = [h for h in logging.getLogger("tidemill").handlers if isinstance(h, logging.StreamHandler)]
+    before = [h.stream for h in handlers]
     with Live(console=console, refresh_per_second=5, transient=False) as live:
-        yield lambda: live.update(lines(job))
+        for handler in handlers:
+            handler.setStream(sys.stderr)  # which is now one that writes above the line
+        try:
+            yield lambda: live.update(lines(job))
+        finally:
+            for handler, stream in zip(handlers, before, strict=True):
+                handler.setStream(stream)
 
 
 def lines(job: Job) -> Table:

@@ -185,7 +185,9 @@ def _reason(text: str, error: SqlglotError) -> str:
     first = found[0]
     near = first.get("highlight") or "the end"
     place = f"at or near {near!r} (line {first.get('line')}, position {first.get('col')})"
-    return f"syntax error {place}: {_described(text, near, str(first.get('description')))}; in {text!r}"
+    return (
+        f"syntax error {place}: {_described(text, near, str(first.get('description')))}; in {text.strip()!r}"
+    )
 
 
 _TYPES = (
