@@ -245,6 +245,7 @@ class Loop:
             done = engine.run(attempt, stage.id, [Task(0, parts if _reads(stage) else {})])
             for result in done:
                 self.figures.add(result.read, result.operator)
+                self.figures.metrics.update(result.metrics)
             results += done
         last = done
         full = plan.batch - self.full_at >= FULL_EVERY

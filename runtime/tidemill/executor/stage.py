@@ -14,7 +14,7 @@ from tidemill.executor.operators import make_operator
 from tidemill.executor.work import Attempt, Chains, Observed, OperatorReport, Read, Task, TaskResult, Work
 from tidemill.kernel.duck import Kernel, conform
 from tidemill.kernel.mapping import mapped
-from tidemill.plan.stages import Fragment, Input, Mapped, Observe, Stage, Stateful
+from tidemill.plan.stages import Fragment, Input, Mapped, Measured, Observe, Stage, Stateful
 from tidemill.sinks.base import Committable, TaskId
 from tidemill.types import to_arrow_schema
 
@@ -116,6 +116,10 @@ class StageRunner:
         if isinstance(spec, Observe):
             if seen := observe(inputs[0][spec.column]):
                 result.observed[spec.watermark] = seen
+            return inputs[0]
+        if isinstance(spec, Measured):
+            made = self.session.run(spec.query.sql, {"rows": inputs[0]}, attempt.now_us, spec.query.schema)
+            result.metrics[spec.name] = dict(zip(spec.columns, made.to_pylist()[0].values(), strict=True))
             return inputs[0]
         if isinstance(spec, Mapped):
             return self._mapped(spec, inputs[0], stage.schema)

@@ -11,8 +11,9 @@ The builders never change the trees that they are given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import pyarrow as pa
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException, IllegalArgumentException
@@ -34,6 +35,7 @@ from tidemill.plan.nodes import (
     Limit,
     LocalData,
     MapBatches,
+    Metrics,
     Node,
     Range,
     Ref,
@@ -44,10 +46,6 @@ from tidemill.plan.resolve import TAKEN, Scope, nodes_of, refs
 from tidemill.plan.select import project
 from tidemill.plan.windows import is_window_struct, time_windows
 from tidemill.types import BooleanType, LongType, NullType, StructType, TimestampType
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 # --- Leaves ---------------------------------------------------------------------------------------------------------
 
@@ -254,6 +252,12 @@ def alias(child: Node, name: str) -> Node:
     return Alias(child, name)
 
 
+def observe(child: Node, name: str, items: Sequence[exp.Expression], settings: Settings) -> Node:
+    """The rows, and of each batch of them the aggregates ``items``."""
+    rows = LocalData(child.output, pa.table({}))
+    return Metrics(child, name, aggregate(rows, [], items, settings))
+
+
 def map_batches(child: Node, function: Any, kind: Literal["pandas", "arrow"], schema: StructType) -> Node:
     """``mapInPandas`` and ``mapInArrow``: ``schema`` is what ``function`` gives."""
     return MapBatches(child, function, kind, attributes(schema))
@@ -261,6 +265,6 @@ def map_batches(child: Node, function: Any, kind: Literal["pandas", "arrow"], sc
 
 __all__ = [
     "Grouping", "aggregate", "alias", "attributes", "column", "deduplicate", "drop", "filter_rows", "join", "limit",
-    "local", "map_batches", "name_parts", "natural", "project", "range_", "rename", "rename_all", "scan",
+    "local", "map_batches", "name_parts", "natural", "observe", "project", "range_", "rename", "rename_all", "scan",
     "set_operation", "sort", "typed", "union", "with_columns", "with_watermark",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from tidemill.plan.nodes import (
     Join,
     Limit,
     MapBatches,
+    Metrics,
     Node,
     OutputMode,
     Project,
@@ -35,6 +36,7 @@ from tidemill.plan.stages import (
     Fragment,
     Input,
     Mapped,
+    Measured,
     Observe,
     Operator,
     Pass,
@@ -106,12 +108,20 @@ class Splitter:
             case MapBatches(child):
                 made = Mapped(node.function, names_of(child), names_of(node))
                 self.add(node, (self.fragment(child),), made, mark)
+            case Metrics(child):
+                self.add(node, (self.fragment(child),), self.measured(node), mark)
             case Limit() if self.mode == "append" or not _aggregates(node):
                 self.add(node, (self.fragment(node.child),), self.take(node), mark)
         return mark
 
     def take(self, node: Limit) -> Take:
         return Take(self.next_id(), (f"{node.count} rows after {node.offset}",), node.count, node.offset)
+
+    def measured(self, node: Metrics) -> Measured:
+        relation = Relation(self.settings, {id(node.rows): "rows"})
+        sql, schema = relation.sql(node.figures), pa.schema(arrow_fields(node.figures.output))
+        query = Fragment(sql, (), schema, tuple(relation.functions.values()))
+        return Measured(node.name, query, names_of(node.figures))
 
     def next_id(self) -> str:
         self.operators += 1

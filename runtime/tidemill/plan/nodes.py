@@ -266,6 +266,20 @@ class MapBatches(Unary):
         return self.made
 
 
+@dataclass(frozen=True)
+class Metrics(Unary):
+    """``observe``: rows go on as they are; ``figures``, a plan of one row over a `LocalData` with the child's columns,
+    tells of each batch under ``name``."""
+
+    name: str
+    figures: Node = field(compare=False)
+
+    @property
+    def rows(self) -> LocalData:
+        """What stands for the child's rows in ``figures``."""
+        return next(n for n in self.figures.walk() if isinstance(n, LocalData))
+
+
 # --- Stateful when streaming ----------------------------------------------------------------------------------------
 
 

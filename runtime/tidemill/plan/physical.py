@@ -32,6 +32,7 @@ from tidemill.plan.nodes import (
     Generate,
     Join,
     Limit,
+    Metrics,
     Named,
     Node,
     Order,
@@ -91,7 +92,7 @@ class Relation:
             case Filter():
                 condition = self.expression(node.condition, columns_of(node.child))
                 return f"SELECT * FROM ({self.sql(node.child)}) WHERE {condition}"
-            case Alias() | EventTime():
+            case Alias() | EventTime() | Metrics():
                 return self.sql(node.child)
             case TimeWindows():
                 return self._windows(node)

@@ -76,6 +76,20 @@ class Mapped(Operator):
 
 
 @dataclass(frozen=True)
+class Measured(Operator):
+    """Passes rows on and reports figures of them: the one row that ``query`` makes of the relation ``rows``."""
+
+    name: str
+    query: Fragment
+    columns: tuple[str, ...]
+    """The figures' names."""
+
+    @property
+    def functions(self) -> tuple[UserFunction, ...]:
+        return self.query.functions
+
+
+@dataclass(frozen=True)
 class Stateful(Operator):
     """Base of operators with state; ``id`` names their state for ever: ``op0`` is the first one upstream."""
 

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from tidemill.errors import (
     AnalysisException,
+    IllegalArgumentException,
     PySparkAttributeError,
     PySparkNotImplementedError,
     PySparkTypeError,
@@ -29,6 +30,7 @@ from tidemill.sql.data import parse_schema
 from tidemill.sql.explain import explain
 from tidemill.sql.functions import adapters
 from tidemill.sql.missing import DataFrameNaFunctions
+from tidemill.sql.observation import Observation
 from tidemill.sql.row import Row
 from tidemill.sql.statistics import DESCRIBED, SUMMARISED, summarised, unpivot
 from tidemill.sql.treestring import tree_string
@@ -56,7 +58,6 @@ _ABSENT = {
     "lateralJoin": "use explode() or a join",
     "transpose": "use toPandas().T",
     "sampleBy": "use sample() on each part",
-    "observe": "the progress report counts input, output and late rows of each batch",
 }
 """What PySpark's DataFrame has and ours has not, with what does the same."""
 
@@ -675,6 +676,25 @@ class DataFrame:
 
     def _bound(self, e: exp.Expression) -> exp.Expression:
         return self._session.udf.bound(e)
+
+    def observe(self, observation: Observation | str, *exprs: Column) -> DataFrame:
+        """The same rows; the aggregates ``exprs`` of each batch come in its progress report, under ``observation``.
+        Of rows that do not stream, an `Observation` tells."""
+        expect(observation, (Observation, str), "observation", "Observation or str")
+        if not exprs:
+            raise PySparkValueError("At least one exprs must be specified.", "CANNOT_BE_EMPTY")
+        for e in exprs:
+            expect(e, Column, "exprs", "list[Column]")
+        if isinstance(observation, str):
+            made = analyze.observe(self._plan, observation, self._trees(exprs), self._settings)
+            return self._with(made) if self.isStreaming else self
+        if self.isStreaming:
+            raise IllegalArgumentException(
+                "Observation does not support streaming Datasets: each batch has figures of its own. Give observe() a "
+                "name, and read query.lastProgress.observedMetrics or register a StreamingQueryListener"
+            )
+        observation._of(self.agg(*exprs))
+        return self
 
     def _refuse_stream(self, why: str) -> None:
         if self.isStreaming:
