@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -167,3 +168,18 @@ def test_nested_times_of_a_table_as_pandas(frame: DataFrame) -> None:
         "{'t': Timestamp('2024-07-10 08:00:00')}",
         "array([Timestamp('2024-07-10 08:00:00')], dtype=object)",
     ]
+
+
+def test_a_stream_gives_pandas_functions_the_wall_clock_too(frame: DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"t":"2024-03-10T12:00:00Z"}\n')
+    spark = frame.sparkSession
+    stream = spark.readStream.schema("t TIMESTAMP").json(str(tmp_path))
+    seen = F.pandas_udf(lambda x: x.apply(repr), "string")
+    made = stream.select(
+        seen("t").alias("seen"), F.pandas_udf(FUNCTIONS["same"], "timestamp")("t").alias("t")
+    )
+    query = made.writeStream.format("memory").queryName("user_times").start()
+    query.processAllAvailable()
+    query.stop()
+    row = spark.table("user_times").select("seen", F.col("t").cast("string")).collect()[0]
+    assert tuple(row) == ("Timestamp('2024-03-10 08:00:00')", "2024-03-10 08:00:00")
