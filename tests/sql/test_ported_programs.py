@@ -410,6 +410,9 @@ def users_functions(lab: Lab) -> Any:
         lab.sql("SELECT k, shout(v) FROM texts WHERE shout(v) != 'XYZ'"),
         lab.table(stream.mapInPandas(tens, "k long")),
         lab.table(stream.mapInPandas(tens, "k long").agg(F.sum("k")), "complete"),
+        lab.batches(
+            stream.groupBy("k").applyInPandas(lambda frame: frame.assign(v=frame.v + "!"), "k int, v string")
+        ),
         lab.table(stream.mapInArrow(lambda batches: (b.select(["k"]) for b in batches), "k int")),
     ]
 
