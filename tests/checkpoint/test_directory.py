@@ -151,6 +151,15 @@ def test_prepared_makes_all_before_it_durable_first(tmp_path: Path, monkeypatch:
     assert synced == []
 
 
+def test_the_directories_above_a_new_checkpoint_survive_a_power_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda d: synced.add(os.readlink(f"/proc/self/fd/{d}")))
+    DirectoryLog(tmp_path / "jobs" / "one")
+    assert synced >= {str(tmp_path), str(tmp_path / "jobs"), str(tmp_path / "jobs" / "one")}
+
+
 def test_a_leftover_of_a_crash_in_mid_write_is_no_entry(tmp_path: Path) -> None:
     log = DirectoryLog(tmp_path)
     generation = log.acquire("one")

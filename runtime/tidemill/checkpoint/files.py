@@ -193,8 +193,12 @@ def directory_name(query: str) -> str:
 
 def prepare_directory(path: Path) -> None:
     """Make ``path`` a checkpoint directory, or say why it cannot be one; nothing has run by then."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            with contextlib.suppress(PermissionError):  # who may only search a directory cannot sync it
+                sync_directory(os.fspath(made.parent))
     except FileExistsError:
         raise CheckpointError(f"checkpoint location {path} is a file; give a directory") from None
     except OSError as error:
