@@ -200,6 +200,9 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     parts = split(prune(push_filters(held(plan))), spec.mode, context.settings)
     machine = Machine(rules(parts, spec))
     with ExitStack() as opened:
+        # First, for it finds what is misspelt without touching a disk.
+        sink = make_sink(plan, spec, context)
+        opened.callback(sink.close)
         log, store = open_(spec.checkpoint)
         opened.callback(log.close)
         opened.callback(store.close)
@@ -211,8 +214,6 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
             opened.callback(made[-1].close)
             made[-1].for_query(spec.name or query)
             made[-1].open(_source_log(spec.checkpoint, i))
-        sink = make_sink(plan, spec, context)
-        opened.callback(sink.close)
         sink.check()
         names = [describe_source(s) for s in parts.sources]
         shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))

@@ -125,6 +125,7 @@ def test_what_is_misspelt_or_impossible_is_named(place: Path, old: str, new: str
     code, err = complaint(place)
     assert code == 2
     assert_told(err, told)
+    assert not (place / ".tidemill").exists()
 
 
 def assert_told(err: str, pattern: str) -> None:

@@ -132,8 +132,10 @@ def file_schema(
     checked = file_options(format, options)
     place = place_of(checked)
     if not roots(place.path):
+        full = local_path(place.path)
+        meant = "" if full == place.path else f" (looked for {full})"
         raise AnalysisException(
-            f"Path does not exist: {place.path} (looked for {local_path(place.path)}); create the directory first",
+            f"Path does not exist: {place.path}{meant}; create the directory first",
             "PATH_NOT_FOUND",
             {"path": place.path},
         )
