@@ -182,6 +182,27 @@ def test_a_query_started_again_takes_the_place_of_its_running_self(
     again.query.stop()
 
 
+def test_as_many_reports_are_kept_as_the_session_says(spark: SparkSession) -> None:
+    stream = MemoryStream(spark, "k STRING")
+    spark.conf.set("spark.sql.streaming.numRecentProgressUpdates", "2")
+    try:
+        output = Output(stream.toDF())
+    finally:
+        spark.conf.unset("spark.sql.streaming.numRecentProgressUpdates")
+    for k in "abc":
+        stream.add([(k,)])
+        assert output.next() == [(k,)]
+    output.query.processAllAvailable()
+    assert [p.batchId for p in output.query.recentProgress] == [1, 2]
+    output.query.stop()
+
+
+def test_a_format_that_does_not_exist_is_said_before_anything_else(spark: SparkSession) -> None:
+    stream = MemoryStream(spark, "k STRING")
+    with pytest.raises(AnalysisException, match=r"DATA_SOURCE_NOT_FOUND.*did you mean 'parquet'"):
+        stream.toDF().writeStream.format("parqet").start("somewhere")
+
+
 def test_a_function_of_frames_sees_each_batch_below_and_above_state(spark: SparkSession) -> None:
     def doubled(frames: Iterator[Any]) -> Iterator[Any]:
         for frame in frames:

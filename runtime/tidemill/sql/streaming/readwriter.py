@@ -248,7 +248,10 @@ class DataStreamWriter(OptionSetter):
 
     def _start(self, kind: str) -> StreamingQuery:
         from tidemill.sinks.memory import MemoryTable
+        from tidemill.sinks.options import known_format
 
+        if self._target is None:
+            known_format(kind)
         session, schema = self._session, self._df.schema
         if kind.lower() == "memory":
             if self._query_name is None:
