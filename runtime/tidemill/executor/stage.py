@@ -84,6 +84,9 @@ class StageRunner:
 
     def _fragment(self, fragment: Fragment, attempt: Attempt, task: Task, result: TaskResult) -> pa.Table:
         tables = {i.relation: self._input(i, task, result) for i in fragment.inputs}
+        if fragment.plain:
+            (rows,) = tables.values()
+            return conform(rows.select(fragment.schema.names), fragment.schema)
         return self.session.run(fragment.sql, tables, attempt.now_us, fragment.schema)
 
     def _input(self, source: Input, task: Task, result: TaskResult) -> pa.Table:

@@ -7,7 +7,7 @@ a leaf of the fragment above it; everything between two such nodes is one DuckDB
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from sqlglot import exp
@@ -151,9 +151,9 @@ class Splitter:
         """The query that computes ``node`` from the leaves below it."""
         relation = self.relation()
         names = ", ".join(column(a) for a in node.output)
-        return self.finished(
-            relation, f"SELECT {names} FROM ({relation.sql(node)})", arrow_fields(node.output), node
-        )
+        sql = f"SELECT {names} FROM ({relation.sql(node)})"
+        made = self.finished(relation, sql, arrow_fields(node.output), node)
+        return replace(made, plain=id(node) in self.leaves)
 
     def finished(
         self, relation: Relation, sql: str, fields: Sequence[tuple[str, object]], node: Node

@@ -33,6 +33,8 @@ class Fragment:
     inputs: tuple[Input, ...]
     schema: pa.Schema
     functions: tuple[UserFunction, ...] = ()
+    plain: bool = False
+    """Whether it only picks columns of its one input, for which no query is needed."""
 
 
 @dataclass(frozen=True)
