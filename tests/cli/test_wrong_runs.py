@@ -267,6 +267,17 @@ def test_a_damaged_entry_stops_the_query_and_is_named(place: Path, kind: str, ho
     assert_refused(place, kind)
 
 
+@pytest.mark.parametrize("kind", ["plan", "prepared"])
+def test_a_committed_batch_that_has_lost_an_entry_is_not_run_over(place: Path, kind: str) -> None:
+    (twice(place) / "query" / kind / "3.json").unlink()
+    done = rows(place)
+    arrive(place, "3.json", "12:40:00")
+    code, err = run(place)
+    assert code == 1
+    assert "has batch 3 committed but not" in err
+    assert rows(place) == done
+
+
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
 def test_damaged_state_stops_the_query_and_is_named(place: Path, how: str) -> None:
     newest = sorted(twice(place).glob("*/state/*.pack"))[-1]

@@ -40,9 +40,11 @@ def recover(loop: Loop) -> Recovered:
     open_plan = _plan(log.get(KEY, "plan", nth + 1))
     written = log.get(KEY, "prepared", nth + 1)
     prepared = PreparedEntry.from_json(loop.work.query, written) if written and open_plan else None
-    if nth >= 0 and plan is None:
+    if nth >= 0 and (plan is None or log.get(KEY, "prepared", nth) is None):
+        # Without the prepared entry an older state would be taken for that batch's, and its rows be given again.
+        lost = "its plan" if plan is None else "what it prepared"
         raise CorruptCheckpointError(
-            f"the checkpoint has batch {nth} committed but not its plan; it has lost entries: restore it from a copy"
+            f"the checkpoint has batch {nth} committed but not {lost}; it has lost entries: restore it from a copy"
         )
     if prepared:
         _check_place(loop, prepared)
