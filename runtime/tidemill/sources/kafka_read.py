@@ -130,7 +130,10 @@ def reader_settings(client: KafkaClient) -> dict[str, Any]:
     given = client.options.client
     # A full queue makes librdkafka pause for a second by default, ten times as long as it takes to empty one; the
     # number of records in it must not fill it before their bytes do.
+    # A broker is asked once at a time: while it waits for news of partitions that are read to their end, one whose
+    # queue has room again waits too, by default for half a second.
     queue = {
+        "fetch.wait.max.ms": 50,
         "fetch.queue.backoff.ms": 5,
         "queued.min.messages": 1_000_000,
         "queued.max.messages.kbytes": QUEUE_KB,
