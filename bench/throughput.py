@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import work
+from bench.apart import apart
 from bench.table import Table
 from tidemill.api import load
 from tidemill.cli.job import Job
+from tidemill.sql import DataFrame
+from tidemill.sql import functions as F
 
 MANIFEST = """
 apiVersion: tidemill.dev/v1alpha1
@@ -42,6 +45,10 @@ def from_files(directory: Path) -> float:
     records = (
         work.session().readStream.schema(work.SCHEMA).option("maxFilesPerTrigger", 2).json(str(directory))
     )
+    return _until_done(records)
+
+
+def _until_done(records: DataFrame) -> float:
     with tempfile.TemporaryDirectory() as out:
         writer = work.counts(records).writeStream.format("parquet").trigger(availableNow=True)
         started = time.perf_counter()
@@ -50,17 +57,30 @@ def from_files(directory: Path) -> float:
         return time.perf_counter() - started
 
 
-def from_kafka(broker: Any, directory: Path, rows: int) -> float:
-    """The same records from a topic of four partitions; seconds from start to the last commit."""
-    topic = broker.topic(4)
+def to_topic(broker: Any, directory: Path) -> str:
+    """The records as a topic of four partitions; its name."""
+    topic: str = broker.topic(4)
     for file in sorted(directory.glob("*.json")):
         lines = file.read_bytes().splitlines()
         for at in range(0, len(lines), 50_000):
             broker.produce(topic, lines[at : at + 50_000])
+    return topic
+
+
+def from_json(servers: str, topic: str, rows: int) -> float:
+    """The records of a topic through a program's from_json(); seconds from start to the last commit."""
+    options = {"kafka.bootstrap.servers": servers, "subscribe": topic, "startingOffsets": "earliest"}
+    reader = work.session().readStream.format("kafka").options(**options, maxOffsetsPerTrigger=rows // 4)
+    text = F.col("value").cast("string")
+    return _until_done(reader.load().select(F.from_json(text, work.SCHEMA).alias("r")).select("r.*"))
+
+
+def from_kafka(servers: str, topic: str, rows: int) -> float:
+    """The records of a topic through a manifest's decode; seconds from start to the last commit."""
     with tempfile.TemporaryDirectory() as out:
         hosts = "".join(f"host{r},team{r % 20}\n" for r in range(work.HOSTS))
         (Path(out) / "hosts.csv").write_text(hosts)
-        text = MANIFEST.format(servers=broker.bootstrap, topic=topic, schema=work.SCHEMA, limit=rows // 4)
+        text = MANIFEST.format(servers=servers, topic=topic, schema=work.SCHEMA, limit=rows // 4)
         job = Job.create(load(text), Path(out))
         started = time.perf_counter()
         job.start()
@@ -74,11 +94,17 @@ def main(rows: int, table: Table, broker: Any = None) -> None:
         work.write_records(directory, rows, files=8)
         top = rows / work.ceiling(directory)
         table.row("JSON rows/s, DuckDB alone", f"{top / 1e6:.2f} M", "1.00")
-        files = rows / from_files(directory)
-        table.row("JSON rows/s from files", f"{files / 1e6:.2f} M", f"{files / top:.2f}", "0.50")
+
+        def measured(what: str, taken: tuple[float, float], aim: str) -> None:
+            rate = rows / taken[0]
+            table.row(f"JSON rows/s {what}", f"{rate / 1e6:.2f} M", f"{rate / top:.2f}", aim)
+            table.row("  most memory of it", f"{taken[1]:.0f} MB", aim="250 MB")
+
+        measured("from files", apart(from_files, directory), "0.50")
         if broker is not None:
-            kafka = rows / from_kafka(broker, directory, rows)
-            table.row("JSON rows/s from Kafka", f"{kafka / 1e6:.2f} M", f"{kafka / top:.2f}", "1 M rows/s")
+            source = broker.bootstrap, to_topic(broker, directory), rows
+            measured("from Kafka, decode", apart(from_kafka, *source), "1 M rows/s")
+            measured("from Kafka, from_json()", apart(from_json, *source), "1 M rows/s")
 
 
 if __name__ == "__main__":

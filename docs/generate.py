@@ -16,6 +16,7 @@ sys.path.insert(0, str(DOCS.parent))
 from tests.crash import matrix  # noqa: E402
 from tidemill.metrics import METRICS  # noqa: E402
 from tidemill.plan.functions import known_functions  # noqa: E402
+from tidemill.sql import functions  # noqa: E402
 
 SNAPSHOT = DOCS.parent / "tests" / "golden" / "data" / "pyspark_functions.json"
 
@@ -40,21 +41,22 @@ def coverage() -> str:
     """Every function of PySpark: mapped, with what computes it, or refused."""
     known = known_functions()
     theirs = sorted(json.loads(SNAPSHOT.read_text())["parameters"])
-    mapped = [n for n in theirs if n.lower() in known]
-    refused = [n for n in theirs if n.lower() not in known]
+    kinds = {n: known.get(n.lower(), "python" if hasattr(functions, n) else "") for n in theirs}
+    mapped = [n for n in theirs if kinds[n]]
+    refused = [n for n in theirs if not kinds[n]]
     lines = [
         "# Functions",
         "",
         f"Generated from the registry. Of the {len(theirs)} functions of `pyspark.sql.functions` in PySpark 4.3,",
-        f"{len(mapped)} are mapped; SQL text knows {len(known)} names. Each mapped one has golden answers taken from",
+        f"{len(mapped)} are there; SQL text knows {len(known)} names. Each of those has golden answers taken from",
         "PySpark (`tests/golden/data`). A function that is not here is refused by name, with the nearest that is.",
         "",
         "Kinds: `native` is DuckDB's, vectorised; `kernel` a Python function over Arrow columns; `special` rendered",
-        "from its arguments' types.",
+        "from its arguments' types; `python` has no name in SQL, and makes a column of others in `tidemill.sql.functions`.",
         "",
         "| function | kind |",
         "|---|---|",
-        *(f"| `{n}` | {known[n.lower()]} |" for n in mapped),
+        *(f"| `{n}` | {kinds[n]} |" for n in mapped),
         "",
         "## Known differences",
         "",

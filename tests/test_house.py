@@ -70,7 +70,7 @@ def test_the_wheel_brings_the_command_and_names_its_extras(wheel: zipfile.ZipFil
     info = {
         name.split("/")[1]: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name
     }
-    assert "tidemill = tidemill.cli:main" in info["entry_points.txt"]
+    assert "tidemill = tidemill.__main__:main" in info["entry_points.txt"]
     extras = set(re.findall(r"^Provides-Extra: (.+)$", info["METADATA"], re.MULTILINE))
     assert {"kafka", "avro", "pandas", "all"} <= extras
 

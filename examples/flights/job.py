@@ -48,4 +48,6 @@ def main(data: str, out: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: job.py DATA OUT, such as data out beside the job.yaml that `make run` names")
     main(*sys.argv[1:])

@@ -205,11 +205,12 @@ def farewell(console: Console, directory: Path, board: Board, totals: Totals, se
     )
     console.print("\nTry next:", highlight=False)
     tidemill = Path(sys.executable).with_name("tidemill")
+    program = Path(__file__).resolve().with_name("job.py")
     for what in (
         f"  {tidemill} run {directory}/job.yaml",
         "      the same job by hand: it goes on where this stopped; Ctrl-C ends it",
-        "  examples/flights/job.py",
-        "      the same as a PySpark program",
+        f"  {sys.executable} {program} {directory}/data {directory}/program",
+        f"      the same as a PySpark program; it writes to {directory}/program/departures",
         "  examples/README.md",
         "      your own Kafka: Kafka to Kafka exactly once, a web log, a word count",
     ):

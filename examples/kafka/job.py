@@ -72,4 +72,6 @@ def main(brokers: str, checkpoint: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: job.py BROKERS CHECKPOINT-DIRECTORY, such as localhost:9092 checkpoint")
     main(*sys.argv[1:])

@@ -27,4 +27,6 @@ def main(host: str, port: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: wordcount.py HOST PORT, such as localhost 9999")
     main(*sys.argv[1:])

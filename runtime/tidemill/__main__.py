@@ -1,5 +1,21 @@
-"""``python -m tidemill``."""
+"""``python -m tidemill``, and the console script."""
 
-from tidemill.cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+
+
+def main() -> None:
+    """Run the command line."""
+    # Ctrl-C while the parts are being loaded ends the process without a word; `run` then handles it in its own way.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Arrow's own allocator keeps what a large batch took for the next one; the system's gives it back, as fast.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    from tidemill.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ Keys that Spark knows and Tidemill has no use for are accepted and recorded, as 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import warnings
@@ -30,6 +31,9 @@ class Setting:
     choices: tuple[str, ...] = ()
     static: bool = False
     """Fixed once the session exists."""
+    least: int | None = None
+    most: int | None = None
+    """Bounds of a whole number."""
 
 
 def _local_zone() -> str:
@@ -60,13 +64,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "checkpointLocation", None, "text", "where queries without a checkpointLocation keep theirs"),
     Setting(_S + "noDataMicroBatches.enabled", "true", "flag", "a batch without rows when the watermark moves"),
     Setting(_S + "multipleWatermarkPolicy", "min", "text", "which stream's watermark counts", ("min", "max")),
-    Setting(_S + "schemaInference", "false", "flag", "accepted; file streams take a schema"),
-    Setting(_S + "numRecentProgressUpdates", "100", "whole", "length of recentProgress"),
-    Setting(_S + "minBatchesToRetain", "100", "whole", "batches that the checkpoint keeps"),
+    Setting(_S + "schemaInference", "false", "flag", "file streams infer the schema that none is given for"),
+    Setting(_S + "numRecentProgressUpdates", "100", "whole", "length of recentProgress", least=0),
+    Setting(_S + "minBatchesToRetain", "100", "whole", "batches that the checkpoint keeps", least=1),
     Setting(_S + "noDataProgressEventInterval", "10000", "duration", "between two idle events"),
     Setting(_S + "pollingDelay", "10", "duration", "between two looks for new data"),
     Setting(_S + "stopTimeout", "0", "duration", "how long stop() waits; 0: for ever"),
-    Setting(_S + "stopActiveRunOnRestart", "true", "flag", "accepted"),
+    Setting(_S + "stopActiveRunOnRestart", "true", "flag", "a query takes the place of the one with its checkpoint"),
     Setting(_S + "unsupportedOperationCheck", "true", "flag", "refuse what streaming cannot compute"),
     Setting(_S + "statefulOperator.checkCorrectness.enabled", "true", "flag", "refuse chains that lose late rows"),
     Setting(_S + "statefulOperator.allowMultiple", "true", "flag", "accepted"),
@@ -74,6 +78,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(_S + "forceDeleteTempCheckpointLocation", "false", "flag", "accepted; temporary checkpoints are deleted"),
     Setting(_S + "stateStore.providerClass", None, "text", "accepted; state is kept as DESIGN says"),
     Setting(_S + "stateStore.stateSchemaCheck", "true", "flag", "accepted; always checked"),
+    Setting("tidemill.shards", None, "whole", "parts of the state of a new query", least=1, most=1024),
 )  # fmt: skip
 
 KNOWN: Mapping[str, Setting] = {s.key: s for s in SETTINGS}
@@ -114,8 +119,8 @@ class Config:
         setting = KNOWN.get(key)
         if setting is not None:
             _check(setting, text)
-        elif key.startswith(_S):
-            _warn(key)
+        elif meant := misspelt(key):
+            warnings.warn(f"setting {key!r} is not known; did you mean {meant!r}?", stacklevel=3)
         self._values[key] = text
 
     def unset(self, key: str) -> None:
@@ -168,6 +173,10 @@ def _check(setting: Setting, text: str) -> None:
         raise _wrong(setting.key, text, "'boolean'")
     if setting.kind == "whole" and not re.fullmatch(r"[+-]?\d+", text.strip()):
         raise _wrong(setting.key, text, "'int'")
+    if setting.least is not None and int(text) < setting.least:
+        raise _out_of_bounds(setting, text, f"at least {setting.least}")
+    if setting.most is not None and int(text) > setting.most:
+        raise _out_of_bounds(setting, text, f"at most {setting.most}")
     if setting.kind == "duration":
         try:
             _duration(text)
@@ -197,6 +206,13 @@ def _wrong(key: str, text: str, expected: str) -> IllegalArgumentException:
     )
 
 
+def _out_of_bounds(setting: Setting, text: str, bound: str) -> IllegalArgumentException:
+    return IllegalArgumentException(
+        f"The value '{text}' in the config \"{setting.key}\" is invalid. It should be {bound}.",
+        "INVALID_CONF_VALUE.REQUIREMENT",
+    )
+
+
 def _duration(text: str) -> float:
     match = re.fullmatch(r"(\d+)\s*([a-z]*)", text.strip().lower())
     if not match or match[2] not in _UNIT:
@@ -204,11 +220,16 @@ def _duration(text: str) -> float:
     return int(match[1]) * _UNIT[match[2]]
 
 
-def _warn(key: str) -> None:
-    near = nearest(key, KNOWN)
-    # A key of Spark's that we do not know is fine; one that is nearly a known one is a typo, and typos are silent bugs.
-    if near and abs(len(near[0]) - len(key)) <= 3 and near[0].startswith(_S):
-        import difflib
+def misspelt(key: str) -> str | None:
+    """The setting that ``key`` was probably meant to be; None where it is one, or nearly none.
 
-        if difflib.SequenceMatcher(None, key.lower(), near[0].lower()).ratio() > 0.93:
-            warnings.warn(f"setting {key!r} is not known; did you mean {near[0]!r}?", stacklevel=4)
+    A key of Spark's that we do not know is fine; one that is nearly a known one is a typo, and typos are silent bugs.
+
+    >>> misspelt("spark.sql.sesion.timeZone"), misspelt("spark.executor.memory")
+    ('spark.sql.session.timeZone', None)
+    """
+    near = nearest(key, KNOWN)
+    if key in KNOWN or not near or abs(len(near[0]) - len(key)) > 3:
+        return None
+    likeness = difflib.SequenceMatcher(None, key.lower(), near[0].lower()).ratio()
+    return near[0] if likeness > 0.93 else None

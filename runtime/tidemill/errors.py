@@ -25,7 +25,9 @@ A message says what happened, with which value, and what to try.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from tidemill.conditions import sql_state
 
 
 class TidemillError(Exception):
@@ -35,10 +37,13 @@ class TidemillError(Exception):
 class PySparkException(TidemillError):
     """An error with a Spark error condition, such as ``UNRESOLVED_COLUMN.WITH_SUGGESTION``."""
 
-    def __init__(self, message: str, condition: str | None = None) -> None:
+    def __init__(
+        self, message: str, condition: str | None = None, parameters: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(f"[{condition}] {message}" if condition else message)
         self.condition = condition
         self.desc = message
+        self.parameters = dict(parameters or {})
 
     def getCondition(self) -> str | None:
         return self.condition
@@ -48,6 +53,18 @@ class PySparkException(TidemillError):
 
     def getMessage(self) -> str:
         return str(self)
+
+    def getMessageParameters(self) -> dict[str, str]:
+        """What the message says, by the names that Spark gives; empty where only the message says it."""
+        return dict(self.parameters)
+
+    def getSqlState(self) -> str | None:
+        """The five letters of SQL's standard, such as ``42703``; None for a condition that has none."""
+        return sql_state(self.condition)
+
+    def getQueryContext(self) -> list[object]:
+        """Where in the query's text it happened: the message says so, and this list is empty."""
+        return []
 
 
 class AnalysisException(PySparkException):
@@ -114,9 +131,13 @@ class StreamingQueryException(PySparkException):
     """A running query has failed; ``cause`` is the first error, if it has one."""
 
     def __init__(
-        self, message: str, condition: str | None = None, cause: BaseException | None = None
+        self,
+        message: str,
+        condition: str | None = None,
+        cause: BaseException | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message, condition)
+        super().__init__(message, condition, parameters)
         self.cause = cause
         self.__cause__ = cause
 

@@ -17,15 +17,19 @@ import pyarrow as pa
 
 from tidemill import sinks, sources
 from tidemill.checkpoint import open_
+from tidemill.checkpoint.base import CheckpointLog
+from tidemill.checkpoint.entry import damaged
 from tidemill.driver.loop import KEY, Query, StepHook
 from tidemill.driver.machine import Machine, Rules, Trigger
 from tidemill.driver.run import QueryRun
 from tidemill.driver.signature import compare, signature
 from tidemill.engine.base import Engine
 from tidemill.engine.local import LocalEngine
-from tidemill.errors import AnalysisException
+from tidemill.errors import AnalysisException, PySparkValueError
 from tidemill.executor.work import SHARDS, Recipe, Work
-from tidemill.plan.check import check_streaming
+from tidemill.kernel.mapping import mapped
+from tidemill.plan.bare import held
+from tidemill.plan.check import UNSUPPORTED, check_streaming
 from tidemill.plan.expressions import Settings
 from tidemill.plan.incremental import Split, split
 from tidemill.plan.nodes import LocalData, MapBatches, Node, OutputMode, Scan
@@ -41,6 +45,7 @@ from tidemill.types import StructType
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
 POLICY = "spark.sql.streaming.multipleWatermarkPolicy"
+RECENT = "spark.sql.streaming.numRecentProgressUpdates"
 SHARD_COUNT = "tidemill.shards"
 RETAIN = "spark.sql.streaming.minBatchesToRetain"
 
@@ -110,16 +115,18 @@ def collect(plan: Node, context: Context, now_us: int | None = None) -> pa.Table
     """The rows of a plan that does not stream; columns named as the user knows them, duplicates included."""
     if plan.streaming:
         raise AnalysisException(
-            "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink"
+            "Queries with streaming sources must be executed with writeStream.start(); write the stream to a sink",
+            UNSUPPORTED,
         )
+    whole = held(plan)
     session = context.local.kernel.session()
     try:
         tables: dict[str, pa.Table] = {}
         leaves: dict[int, str] = {}
-        _leaves(plan, context, tables, leaves, now_us)
+        _leaves(whole, context, tables, leaves, now_us)
         relation = Relation(context.settings, leaves)
         names = ", ".join(column(a) for a in plan.output) or "1"
-        sql = f"SELECT {names} FROM ({relation.sql(plan)})"
+        sql = f"SELECT {names} FROM ({relation.sql(whole)})"
         session.register_functions(relation.functions.values())
         schema = pa.schema(arrow_fields(plan.output))
         rows = session.run(sql, tables, _now(now_us), schema if plan.output else None)
@@ -158,17 +165,18 @@ def _leaves(
 
 
 def _mapped(node: MapBatches, rows: pa.Table) -> pa.Table:
-    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
     schema = pa.schema(arrow_fields(node.output))
     schema = pa.schema([f.with_name(a.name) for f, a in zip(schema, node.output, strict=True)])
-    if node.kind == "arrow":
-        return pa.Table.from_batches([b.cast(schema) for b in node.function(iter(batches))], schema)
-    frames = node.function(b.to_pandas() for b in batches)
-    return pa.concat_tables([pa.Table.from_pandas(f, schema, preserve_index=False) for f in frames])
+    return mapped(node.function, rows, schema)
 
 
 def write(plan: Node, spec: SinkSpec, context: Context) -> None:
     """Compute a plan that does not stream and write it."""
+    if not plan.output:
+        raise AnalysisException(
+            f"The {spec.format} datasource does not support writing empty or nested empty schemas; select a column",
+            "EMPTY_SCHEMA_NOT_SUPPORTED_FOR_DATASOURCE",
+        )
     rows = collect(plan, context)
     sinks.write(
         rows,
@@ -197,8 +205,12 @@ def begin(query: Query, context: Context) -> QueryRun:
 def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     """Everything that starting a query checks and opens, short of its thread."""
     check_streaming(plan, spec.mode, context.settings)
-    parts = split(prune(push_filters(plan)), spec.mode, context.settings)
+    parts = split(prune(push_filters(held(plan))), spec.mode, context.settings)
+    machine = Machine(rules(parts, spec))
     with ExitStack() as opened:
+        # First, for it finds what is misspelt without touching a disk.
+        sink = make_sink(plan, spec, context)
+        opened.callback(sink.close)
         scratch = None
         location = spec.checkpoint
         if location is None and context.engine.remote:
@@ -209,20 +221,18 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         opened.callback(log.close)
         opened.callback(store.close)
         kept = log.get(KEY, "query", 0)
-        query = kept["id"] if kept else str(uuid.uuid4())
+        query = kept["id"] if kept else _new_id(log, spec)
         makers = [partial(make_source(s, context), spec.name or query) for s in parts.sources]
         made: list[Source] = []
         for i, make in enumerate(makers):
             made.append(make())
             opened.callback(made[-1].close)
             made[-1].open(log.source_log(i))
-        sink = make_sink(plan, spec, context)
-        opened.callback(sink.close)
         sink.check()
         names = [describe_source(s) for s in parts.sources]
         shards = kept["shards"] if kept else int(spec.conf.get(SHARD_COUNT, SHARDS))
         policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
-        entry = signature(query, parts.plan, names, shards, policy)
+        entry = signature(query, parts.plan, names, shards, policy, context.local.kernel.hash_mark())
         if kept:
             compare(kept, entry)
         work = Work(
@@ -243,7 +253,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         opened.pop_all()
     return Query(
         work=work,
-        machine=Machine(rules(parts, spec)),
+        machine=machine,
         engine=context.engine,
         log=log,
         entry=entry,
@@ -252,6 +262,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         sink=f"{spec.sink.format}{_where(spec.sink.options)}",
         hook=spec.hook,
         refresh=Refresh(parts.statics, context),
+        recent=int(spec.conf.get(RECENT, 100)),
         scratch=scratch,
     )
 
@@ -272,6 +283,13 @@ class MakeSource:
             made = sources.create(self.format, self.options, self.schema, self.handle)
         made.for_query(query)
         return made
+
+
+def _new_id(log: CheckpointLog, spec: QuerySpec) -> str:
+    if log.latest(KEY, "prepared") is not None:
+        # The query's entry is made durable before its first output is: this one was taken away.
+        raise damaged(f"{spec.checkpoint}/query/query/0.json", "it is gone, and batches are there")
+    return str(uuid.uuid4())
 
 
 def _store_at(location: str | None) -> StateStore:
@@ -305,11 +323,17 @@ def _refresh_of(plan: Node) -> float | None:
 def rules(parts: Split, spec: QuerySpec) -> Rules:
     allowed = spec.conf.get(NO_DATA, "true").lower() == "true"
     marks = bool(parts.plan.watermarks)
+    retain = int(spec.conf.get(RETAIN, "100"))
+    if retain < 1:
+        raise PySparkValueError(
+            f"{RETAIN} has to be positive, not {retain}: the last batch is what a restart goes on from; "
+            "1 keeps least"
+        )
     return Rules(
         trigger=spec.trigger,
         no_data=allowed and marks and any(s.no_data for s in parts.plan.stages),
         has_watermark=marks,
-        retain=int(spec.conf.get(RETAIN, "100")),
+        retain=retain,
     )
 
 

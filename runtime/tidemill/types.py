@@ -372,10 +372,8 @@ class _DdlReader:
             at = found.end()
         self.at = 0
 
-    def error(self, what: str) -> ParseException:
-        return ParseException(
-            f"schema {self.text!r}: {what}; write it like 'a INT, b STRING'", "PARSE_SYNTAX_ERROR"
-        )
+    def error(self, what: str, condition: str = "PARSE_SYNTAX_ERROR") -> ParseException:
+        return ParseException(f"schema {self.text!r}: {what}; write it like 'a INT, b STRING'", condition)
 
     def peek(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
@@ -443,7 +441,7 @@ class _DdlReader:
         if word == "interval":
             return self.interval()
         if word not in _BY_NAME:
-            raise self.error(f"unknown type {word!r}{did_you_mean(word, _BY_NAME)}")
+            raise self.error(f"unknown type {word!r}{did_you_mean(word, _BY_NAME)}", "UNSUPPORTED_DATATYPE")
         return _BY_NAME[word]
 
     def bracketed(self, inner: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +151,15 @@ def test_prepared_makes_all_before_it_durable_first(tmp_path: Path, monkeypatch:
     assert synced == []
 
 
+def test_the_directories_above_a_new_checkpoint_survive_a_power_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda d: synced.add(os.readlink(f"/proc/self/fd/{d}")))
+    DirectoryLog(tmp_path / "jobs" / "one")
+    assert synced >= {str(tmp_path), str(tmp_path / "jobs"), str(tmp_path / "jobs" / "one")}
+
+
 def test_a_leftover_of_a_crash_in_mid_write_is_no_entry(tmp_path: Path) -> None:
     log = DirectoryLog(tmp_path)
     generation = log.acquire("one")
@@ -247,6 +259,22 @@ def test_one_put_is_one_file_and_purged_packs_go(tmp_path: Path) -> None:
     assert packs(tmp_path) == []
 
 
+def test_many_batches_leave_nothing_in_memory(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+
+    def batches(numbers: range) -> int:
+        for n in numbers:
+            blob = BlobName("q", "op0", 0, n, 1, 1)
+            store.put({blob: b"x"})
+            store.purge([blob])
+        store.sync()
+        gc.collect()
+        return len(pickle.dumps(store._packs.of("q").__dict__))
+
+    assert batches(range(10)) == batches(range(10, 300))
+    assert list((tmp_path / "q" / "state").iterdir()) == []
+
+
 def test_a_torn_pack_at_the_end_is_passed_over(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
     store.put(dict.fromkeys(names(0), b"whole"))
@@ -287,3 +315,92 @@ def test_query_ids_that_no_directory_can_have(tmp_path: Path) -> None:
         assert log.get(query, "plan", 0) == {"q": query}
         assert store.get([name]) == {name: query.encode()}
         assert store.names(query) == [name]
+
+
+FULL_DISK = """
+import resource, sys
+from tidemill.checkpoint.files import DirectoryLog
+from tidemill.errors import CheckpointError
+from tidemill.state.base import BlobName
+from tidemill.state.files import DirectoryStore
+log = DirectoryLog(sys.argv[1])
+generation = log.acquire("one")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # cuts a write short first, as a disk does that fills up
+store = DirectoryStore(log.path)
+blob = BlobName("q", "op0", 0, 0, 1, 1)
+for write in (
+    lambda: log.put_new("q", "plan", 0, {"ends": "x" * 2000}, generation),
+    lambda: store.put({blob: bytes(2000)}),
+):
+    try:
+        write()
+        print("no error")
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+def test_what_a_full_disk_cut_short_is_no_entry_and_leaves_nothing(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    assert "plan/0.json cannot be written: File too large; make room" in said[0]
+    assert ".pack cannot be written: File too large; make room" in said[1]
+    left = {os.path.join(where, name) for where, _, names in os.walk(tmp_path / "q") for name in names}
+    assert left == set()
+    log = DirectoryLog(tmp_path)
+    log.put_new("q", "plan", 0, {"again": True}, log.acquire("two"))
+    assert log.get("q", "plan", 0) == {"again": True}
+
+
+def test_a_disk_that_fails_to_sync_lets_go_of_every_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = DirectoryLog(tmp_path)
+    generation = log.acquire("one")
+    store = DirectoryStore(tmp_path)
+    store.put({BlobName("q", "op0", 0, 0, 1, 1): b"x"})
+    for n in range(3):
+        log.put_new("q", "plan", n, {}, generation)
+    syncs: list[int] = []
+
+    def fail(descriptor: int) -> None:
+        syncs.append(descriptor)
+        if len(syncs) != 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CheckpointError, match="Input/output error; make room on its file system or mend it"):
+        log.put_new("q", "prepared", 0, {}, generation)
+    with pytest.raises(CheckpointError, match="Input/output error"):
+        store.sync()
+    monkeypatch.undo()
+    reused = [os.open(tmp_path, os.O_RDONLY) for _ in range(8)]
+    log.close()
+    store.close()
+    for descriptor in reused:
+        os.close(descriptor)  # nobody has closed them in our place
+    DirectoryLog(tmp_path).acquire("two")
+
+
+def test_entries_of_a_dead_process_are_made_durable_before_anything_builds_on_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = DirectoryLog(tmp_path)
+    generation = before.acquire("one")
+    for kind, n in (("query", 0), ("plan", 0), ("prepared", 0), ("commit", 0), ("plan", 1)):
+        before.put_new("q", kind, n, {}, generation)  # type: ignore[arg-type]
+    before.close()
+    synced: set[str] = set()
+    after = DirectoryLog(tmp_path)
+    after.acquire("two")
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda d: synced.add(os.path.relpath(os.readlink(f"/proc/self/fd/{d}"), tmp_path)),
+    )
+    after.harden("q")
+    assert synced >= {"q/plan/1.json", "q/commit/0.json", "q/prepared/0.json", "q/query/0.json"}
+    assert synced >= {"q/plan", "q/commit", "q/prepared", "q/query", "q", "."}

@@ -112,7 +112,7 @@ def test_files_may_be_elsewhere_if_the_schema_says_what_they_hold(tmp_path: Path
     elsewhere = {"options": {"path": "${DATA}/people.csv"}}
     assert complaints(job(tables=[with_schema | elsewhere], queries=[join]), tmp_path) == []
     (problem,) = complaints(job(tables=[people], queries=[join]), tmp_path)
-    assert problem.startswith(f"spec.tables[0]: path '{tmp_path}/people.csv' does not exist")
+    assert problem.startswith("spec.tables[0]: ") and f"{tmp_path}/people.csv" in problem
     (tmp_path / "people.csv").write_text("1,Ada\n")
     (problem,) = complaints(job(tables=[people], queries=[join]), tmp_path)
     assert "`number` cannot be resolved" in problem
@@ -128,7 +128,7 @@ def test_a_function_is_looked_for_beside_the_manifest(tmp_path: Path) -> None:
     assert problem.startswith("spec.functions[0].from: ")
     assert "has no 'triple'" in problem
     (problem,) = complaints(job(functions=[function | {"from": "no_such_module:f"}]), tmp_path)
-    assert problem == "spec.functions[0].from: No module named 'no_such_module'"
+    assert "module 'no_such_module' cannot be imported" in problem
 
 
 def test_a_program_has_to_be_there_and_to_be_python(tmp_path: Path) -> None:

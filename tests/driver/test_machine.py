@@ -131,6 +131,20 @@ def test_a_trigger_interval_waits_for_the_next_tick_unless_it_has_passed() -> No
     assert run_batch(machine, write.plan, now=31.0) == [Poll((2,), all=False)]
 
 
+def test_a_clock_that_is_set_back_during_a_batch_does_not_put_the_next_tick_off() -> None:
+    machine = Machine(rules(interval=10.0))
+    machine.handle(fresh())
+    (write,) = machine.handle(Polled((1,), now=10_002.0))
+    assert run_batch(machine, write.plan, now=2_003.0) == [Wait(2_010.0, quiet=False)]
+
+
+def test_an_answer_that_comes_after_the_end_counts_no_more() -> None:
+    machine = Machine(rules())
+    machine.handle(fresh())
+    machine.handle(Failed(ValueError()))
+    assert machine.handle(Polled((1,), now=0.0)) == []
+
+
 def test_a_stop_lets_the_open_batch_commit() -> None:
     machine = Machine(rules())
     machine.handle(fresh())

@@ -129,5 +129,7 @@ def test_the_quick_start_runs_without_a_terminal(tmp_path: Path) -> None:
     lines = out.splitlines()
     assert lines[0].startswith("2013-01-01T05:00 EWR")
     assert any(line.startswith("838 flights in") and "Each exactly once" in line for line in lines)
-    assert "Try next:" in lines
+    program = next(line for line in lines if "job.py" in line).split()
+    assert whole_life(*program[1:])[0] == 0
+    assert list((tmp_path / "program" / "departures").glob("*.json"))
     assert "\x1b" not in out

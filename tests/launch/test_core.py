@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
-from tidemill.errors import AnalysisException, IncompatiblePlanError, StreamingQueryException
+from tidemill.errors import (
+    AnalysisException,
+    CheckpointLockedError,
+    IncompatiblePlanError,
+)
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.streaming import StreamingQuery
@@ -152,12 +156,66 @@ def test_a_second_query_on_a_checkpoint_in_use_fails_and_the_first_goes_on(
     first = Output(stream.toDF(), checkpoint=tmp_path)
     stream.add([("a",)])
     assert first.next() == [("a",)]
-    second = Output(stream.toDF(), checkpoint=tmp_path)
-    with pytest.raises(StreamingQueryException, match="is in use"):
-        second.query.awaitTermination()
+    spark.conf.set("spark.sql.streaming.stopActiveRunOnRestart", "false")
+    try:
+        with pytest.raises(CheckpointLockedError, match="is in use"):
+            Output(stream.toDF(), checkpoint=tmp_path)
+    finally:
+        spark.conf.unset("spark.sql.streaming.stopActiveRunOnRestart")
     stream.add([("b",)])
     assert first.next() == [("b",)]
     first.query.stop()
+
+
+def test_a_query_started_again_takes_the_place_of_its_running_self(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    stream = MemoryStream(spark, "k STRING")
+    first = Output(stream.toDF(), checkpoint=tmp_path)
+    stream.add([("a",)])
+    assert first.next() == [("a",)]
+    again = Output(stream.toDF(), checkpoint=tmp_path)
+    assert not first.query.isActive and first.query.exception() is None
+    assert again.query.id == first.query.id and again.query.runId != first.query.runId
+    stream.add([("b",)])
+    assert again.next() == [("b",)]
+    again.query.stop()
+
+
+def test_as_many_reports_are_kept_as_the_session_says(spark: SparkSession) -> None:
+    stream = MemoryStream(spark, "k STRING")
+    spark.conf.set("spark.sql.streaming.numRecentProgressUpdates", "2")
+    try:
+        output = Output(stream.toDF())
+    finally:
+        spark.conf.unset("spark.sql.streaming.numRecentProgressUpdates")
+    for k in "abc":
+        stream.add([(k,)])
+        assert output.next() == [(k,)]
+    output.query.processAllAvailable()
+    assert [p.batchId for p in output.query.recentProgress] == [1, 2]
+    output.query.stop()
+
+
+def test_a_format_that_does_not_exist_is_said_before_anything_else(spark: SparkSession) -> None:
+    stream = MemoryStream(spark, "k STRING")
+    with pytest.raises(AnalysisException, match=r"DATA_SOURCE_NOT_FOUND.*did you mean 'parquet'"):
+        stream.toDF().writeStream.format("parqet").start("somewhere")
+
+
+def test_a_function_of_frames_sees_each_batch_below_and_above_state(spark: SparkSession) -> None:
+    def doubled(frames: Iterator[Any]) -> Iterator[Any]:
+        for frame in frames:
+            yield frame.assign(v=frame.v * 2)[["v"]]
+
+    stream = MemoryStream(spark, "k STRING, v INT")
+    sums = stream.toDF().mapInPandas(doubled, "v LONG").groupBy().agg(F.sum("v").alias("v"))
+    output = Output(sums.mapInPandas(doubled, "v LONG"), "update")
+    stream.add([("a", 1), ("b", 2)])
+    assert output.next() == [(12,)]
+    stream.add([("a", 1)])
+    assert output.next() == [(16,)]
+    output.query.stop()
 
 
 def test_a_window_of_another_length_cannot_continue(spark: SparkSession, tmp_path: Path) -> None:

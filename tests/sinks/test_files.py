@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tidemill import sinks
-from tidemill.errors import AnalysisException, PySparkValueError, SinkError
+from tidemill.errors import AnalysisException, IllegalArgumentException, PySparkValueError, SinkError
 from tidemill.sinks.base import Generation, TaskId
 from tidemill.sinks.options import Wiring
 from tidemill.types import StructType, to_arrow_schema
@@ -344,6 +345,18 @@ def test_finished_files_may_be_taken_away(tmp_path: Path) -> None:
 # --- Batch ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_partition_directory_may_be_taken_away_and_comes_again(tmp_path: Path) -> None:
+    schema, rows = table("day STRING, a INT", ("mon", 1), ("tue", 2))
+    sink = sinks.create("json", {"path": str(tmp_path)}, schema, "append", ("day",))
+    sink.open(Generation(1, "t"), Q, 1)
+    for batch in (0, 1):
+        sink.commit(batch, [sink.prepare(TaskId(Q, batch, 0), rows)])
+        found = sorted(p.parent.name for p in tmp_path.rglob("*.json"))
+        assert found == ["day=mon", "day=tue", "day=tue"][: 2 + batch]
+        shutil.rmtree(tmp_path / "day=mon")
+    sink.close()
+
+
 def test_save_modes(tmp_path: Path) -> None:
     schema, rows = table("v INT", (1,), (2,))
     path = tmp_path / "o"
@@ -411,7 +424,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
 
 @pytest.mark.parametrize(("make", "says"), WRONG, ids=[says for _, says in WRONG])
 def test_what_cannot_be_is_refused_before_anything_starts(make: Callable[[], object], says: str) -> None:
-    with pytest.raises(AnalysisException, match=says):
+    with pytest.raises((AnalysisException, IllegalArgumentException), match=says):
         make()
 
 
@@ -448,3 +461,35 @@ def test_a_directory_without_permission(tmp_path: Path, monkeypatch: pytest.Monk
         tmp_path.chmod(0o500)
     with pytest.raises(SinkError, match="cannot be written"):
         sinks.create("json", {"path": str(tmp_path)}, S).open(Generation(1, "t"), Q, 1)
+
+
+FULL_DISK = """
+import os, resource, sys
+import pyarrow as pa
+from tidemill import sinks
+from tidemill.errors import SinkError
+from tidemill.sinks.base import Generation, TaskId
+from tidemill.types import StructType
+path, format, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
+sink = sinks.create(format, {"path": path}, StructType.fromDDL("a BIGINT"))
+sink.open(Generation(1, "t"), "q", 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # cuts a write short first, as a disk does that fills up
+try:
+    sink.prepare(TaskId("q", 0, 0), pa.table({"a": range(1000)}))
+except SinkError as error:
+    print(error)
+print([name for _, _, names in os.walk(path) for name in names])
+"""
+
+
+@pytest.mark.parametrize("format", ["json", "parquet", "avro"])
+def test_a_file_that_a_full_disk_cut_short_is_never_shown(tmp_path: Path, format: str) -> None:
+    (whole,) = store(tmp_path / "whole", format, *table("a BIGINT", *((n,) for n in range(1000))))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for missing in (1, 100):
+        most = str(whole.stat().st_size - missing)
+        command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "out"), format, most]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        said, left = done.stdout.splitlines()
+        assert "batch 0 cannot be written: File too large; make room" in said
+        assert left == "[]"

@@ -17,13 +17,13 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from tests.services.kafka import KafkaBroker
 from tidemill import sinks
-from tidemill.errors import AnalysisException, FencedError, SinkError
+from tidemill.errors import AnalysisException, FencedError, IllegalArgumentException, SinkError
 from tidemill.sinks import kafka as kafka_sink
 from tidemill.sinks import transactions
 from tidemill.sinks.base import Committable, Generation, TaskId
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.kafka import KafkaSink
-from tidemill.sinks.markers import group
+from tidemill.sinks.markers import Marker, group
 from tidemill.types import StructType, to_arrow_schema
 
 VALUE = StructType.fromDDL("value STRING")
@@ -206,6 +206,36 @@ def test_a_commit_that_times_out_is_looked_up(
     assert job.seen() == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    ("open_for", "raised", "says"),
+    [
+        (1.0, FencedError, "a newer driver of query q has taken over"),
+        (
+            61.0,
+            SinkError,
+            r"open for 61 s, and Kafka has ended it after 60 s .*kafka\.transaction\.timeout\.ms",
+        ),
+    ],
+)
+def test_a_transaction_open_for_too_long_is_not_taken_for_a_newer_driver(
+    monkeypatch: pytest.MonkeyPatch, open_for: float, raised: type[Exception], says: str
+) -> None:
+    class Fenced:
+        failed, broken, client = None, False, None
+
+        def __init__(self, *given: object) -> None:
+            self.began = time.monotonic() - open_for
+
+        def write(self, *given: object) -> None:
+            raise KafkaException(KafkaError(KafkaError._FENCED))
+
+    monkeypatch.setattr(transactions, "_Producer", Fenced)
+    monkeypatch.setattr(transactions.Markers, "group_metadata", lambda self, task: None)
+    made = transactions.Transactions({}, "q", Generation(1, "t"))
+    with pytest.raises(raised, match=says):
+        made.send(0, 0, Marker(1, 1, "t", 0), lambda client: None)
+
+
 def test_the_leftovers_of_an_aborted_transaction_are_no_rows(kafka: KafkaBroker) -> None:
     job = Job(kafka)
     first = job.driver()
@@ -386,7 +416,7 @@ def test_what_cannot_be_written_is_refused_before_anything_starts(
 
 
 def test_brokers_have_to_be_named() -> None:
-    with pytest.raises(AnalysisException, match=r"'kafka\.bootstrap\.servers' is not specified"):
+    with pytest.raises(IllegalArgumentException, match=r"'kafka\.bootstrap\.servers' is not specified"):
         sinks.create("kafka", {"topic": "t"}, VALUE)
 
 

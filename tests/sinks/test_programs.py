@@ -12,7 +12,7 @@ import pytest
 
 from tests.services.kafka import KafkaBroker
 from tidemill import sinks
-from tidemill.errors import AnalysisException, PySparkTypeError
+from tidemill.errors import AnalysisException, PySparkAttributeError, PySparkTypeError
 from tidemill.sinks import dead_letter
 from tidemill.sinks.base import Generation, Sink, TaskId
 from tidemill.sinks.memory import MemoryTable, tables
@@ -167,7 +167,7 @@ def test_foreach_takes_a_function_or_an_object_with_process_alone() -> None:
 
     run(sinks.create("foreach", {}, V, target=OnlyProcess()), 0, rows(3))
     assert [r["v"] for r in seen] == [1, 2, 3]
-    with pytest.raises(PySparkTypeError, match="neither callable nor does it have a 'process' method"):
+    with pytest.raises(PySparkAttributeError, match="`process` in provided object `f` is not callable"):
         sinks.create("foreach", {}, V, target=object())
 
 

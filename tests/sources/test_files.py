@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import logging
@@ -21,8 +22,9 @@ from pyarrow import orc
 from tidemill import sources
 from tidemill.errors import (
     AnalysisException,
+    CheckpointError,
     CorruptCheckpointError,
-    PySparkValueError,
+    IllegalArgumentException,
     SourceError,
     SparkRuntimeException,
 )
@@ -303,6 +305,54 @@ def test_a_log_that_has_lost_entries_is_refused(tmp_path: Path) -> None:
         log.read()
 
 
+def test_what_the_log_says_survives_a_power_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note_sync(descriptor: int) -> None:
+        done.append("sync " + os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
+        fsync(descriptor)
+
+    def note_rename(self: Path, target: Path) -> Path:
+        done.append(f"rename {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_rename)
+    log = DirectorySourceLog(tmp_path / "sources" / "0")
+    for name, write_entry in (("000000000001", log.put), ("000000000001.compact", log.compact)):
+        done.clear()
+        write_entry(1, [["/in/a", 1, 1]])
+        content, renamed, names = done[-3:]
+        assert content == f"sync sources/0/.{name}.{os.getpid()}"
+        assert (renamed, names) == (f"rename {name}", "sync sources/0")
+
+
+def test_a_log_on_a_full_disk_says_so_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        CheckpointError, match="000000000001 cannot be written: No space left on device; make"
+    ):
+        DirectorySourceLog(tmp_path).put(1, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_crash_kept_from_being_cleaned_up_is_cleaned_up_later(tmp_path: Path) -> None:
+    folder, log = tmp_path / "in", MemorySourceLog()
+    write(folder / "a.json", 1)
+    write(folder / "b.json", 2)
+    at, _ = step(stream(folder, log=log, cleanSource="delete"), {"n": 0, "files": []})
+    write(folder / "b.json", 3)  # as long as it was: not the file that was read
+    again = stream(folder, log=log, cleanSource="delete")
+    assert step(again, at)[1] == []
+    assert [p.name for p in folder.iterdir()] == ["b.json"]
+
+
 def test_cleaning_up_happens_after_the_commit(tmp_path: Path) -> None:
     folder, archive = tmp_path / "in", tmp_path / "done"
     write(folder / "a.json", 1)
@@ -457,9 +507,11 @@ def test_a_dead_letter_says_file_line_and_reason(tmp_path: Path) -> None:
 
 def test_mistakes_are_named_before_anything_starts(tmp_path: Path) -> None:
     path = str(tmp_path)
-    with pytest.raises(PySparkValueError, match="Schema must be specified when creating a streaming source"):
+    with pytest.raises(
+        IllegalArgumentException, match="Schema must be specified when creating a streaming source"
+    ):
         sources.reader_schema("json", {"path": path}, None, streaming=True)
-    with pytest.raises(SourceError, match="does not exist"):
+    with pytest.raises(AnalysisException, match=r"PATH_NOT_FOUND.*does not exist"):
         sources.reader_schema("json", {"path": path + "/nowhere"}, A)
     with pytest.raises(AnalysisException, match="did you mean 'json'"):
         sources.create("jsno", {}, A)

@@ -10,11 +10,14 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from confluent_kafka import KafkaError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +27,8 @@ from tidemill.errors import DataLossError, SourceError
 from tidemill.sources import kafka_batch
 from tidemill.sources.base import Limits, Offset, Source
 from tidemill.sources.kafka import KafkaSource, cut, share
+from tidemill.sources.kafka_client import KafkaClient
+from tidemill.sources.kafka_options import kafka_options
 from tidemill.sources.kafka_read import BatchReader, MessageReader
 
 
@@ -413,10 +418,24 @@ def test_another_layout_of_librdkafka_falls_back_to_the_plain_reader(
     topic = kafka.topic()
     kafka.produce(topic, ["a", "b"])
     gather = kafka_batch._gather
-    monkeypatch.setattr(kafka_batch, "_gather", lambda at: gather(at) ^ (np.arange(13) == 12))
+    monkeypatch.setattr(kafka_batch, "_gather", lambda at: gather(at) ^ (np.arange(9) == 8)[:, None])
     with opened(kafka, topic) as source:
         assert step(source, source.initial())[1] == ["a", "b"]
     assert "are laid out otherwise; Kafka is read the slow way" in caplog.text
+
+
+@pytest.mark.parametrize("lists", ["none", "others"])
+def test_records_are_let_go_one_by_one_where_lists_are_laid_out_otherwise(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch, lists: str
+) -> None:
+    library = kafka_batch._library()
+    others = replace(library.together, count=lambda made: 0) if lists == "others" else None
+    monkeypatch.setattr(library, "together", others)
+    topic = kafka.topic()
+    kafka.produce(topic, [str(i) for i in range(100)])
+    with opened(kafka, topic) as source:
+        assert step(source, source.initial())[1] == [str(i) for i in range(100)]
+    assert library.together is None
 
 
 @given(st.lists(st.none() | st.binary(max_size=40), max_size=30))
@@ -427,3 +446,34 @@ def test_pieces_of_memory_become_a_column(pieces: list[bytes | None]) -> None:
     column = kafka_batch.binary(at, lengths)
     column.validate(full=True)
     assert column.to_pylist() == pieces
+
+
+class Metadata:
+    """A cluster's answer to which topics there are: once without a leader of ours, then with one."""
+
+    def __init__(self, troubled: str) -> None:
+        self.answers = iter([{troubled: KafkaError.LEADER_NOT_AVAILABLE}, {}])
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        errors = next(self.answers)
+        topics = {
+            name: SimpleNamespace(
+                partitions={} if name in errors else {0: None},
+                error=KafkaError(errors[name]) if name in errors else None,
+            )
+            for name in ("ours-1", "ours-2", "theirs")
+        }
+        return SimpleNamespace(topics=topics)
+
+    def poll(self, timeout: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("asked", [{"subscribePattern": "ours-.*"}, {"subscribe": "ours-1,ours-2"}])
+@pytest.mark.parametrize("troubled", ["ours-2", "theirs"])
+def test_a_topic_without_a_leader_for_a_moment_is_not_taken_for_gone(
+    asked: dict[str, str], troubled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = KafkaClient(kafka_options({"kafka.bootstrap.servers": "x:1", **asked}))
+    monkeypatch.setattr(client, "_admin", Metadata(troubled))
+    assert client.partitions() == [("ours-1", 0), ("ours-2", 0)]

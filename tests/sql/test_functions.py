@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tidemill.errors import PySparkAttributeError, PySparkTypeError, PySparkValueError
+from tidemill.errors import AnalysisException, PySparkAttributeError, PySparkTypeError, PySparkValueError
 from tidemill.plan.dialect import parse_expression
 from tidemill.plan.functions import known_functions
+from tidemill.sql import SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.column import Column, tree
 
@@ -130,3 +131,12 @@ def test_wrong_types_are_refused_in_pysparks_words(call: object, said: str) -> N
         call()  # type: ignore[operator]
     assert error.value.getCondition() == "NOT_EXPECTED_TYPE"
     assert said in str(error.value)
+
+
+def test_shuffle_refuses_a_seed_whose_order_would_not_be_sparks() -> None:
+    spark = SparkSession.builder.create()
+    numbers = spark.range(1).select(F.array(F.lit(1), F.lit(2), F.lit(3)).alias("a"))
+    assert sorted(numbers.select(F.shuffle("a")).collect()[0][0]) == [1, 2, 3]
+    with pytest.raises(AnalysisException, match="leave the seed out"):
+        numbers.select(F.shuffle("a", 5)).collect()
+    spark.stop()

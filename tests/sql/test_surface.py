@@ -22,7 +22,7 @@ ABSENT = {
     "listPartitions recoverPartitions truncateTable",
     "Column": "outer",
     "DataFrame": "approxQuantile asTable checkpoint colRegex crosstab executionInfo exists freqItems inputFiles "
-    "lateralJoin localCheckpoint mergeInto metadataColumn nearestByJoin observe pandas_api plot rdd repartitionById "
+    "lateralJoin localCheckpoint mergeInto metadataColumn nearestByJoin pandas_api plot rdd repartitionById "
     "sameSemantics sampleBy scalar semanticHash stat storageLevel toJSON transpose withMetadata writeTo zip "
     "zipWithIndex",
     "DataFrameReader": "changes xml",

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tidemill.errors import PySparkAttributeError, PySparkTypeError, PySparkValueError
+from tidemill.errors import PySparkAttributeError, PySparkRuntimeError, PySparkTypeError, PySparkValueError
 from tidemill.sql.data import local_rows
 from tidemill.sql.row import Row
 from tidemill.sql.values import rows
@@ -140,7 +140,7 @@ def test_rows_refuse_what_they_have_not() -> None:
         Row(a=1).b
     with pytest.raises(PySparkValueError, match="'b' is no field of this row; it has a"):
         Row(a=1)["b"]
-    with pytest.raises(PySparkValueError, match="read-only"):
+    with pytest.raises(PySparkRuntimeError, match="read-only"):
         Row(a=1).a = 2
     with pytest.raises(PySparkTypeError):
         Row(1).asDict()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -31,13 +32,25 @@ _lock = threading.Lock()
 
 def open_(location: str | None) -> tuple[CheckpointLog, StateStore]:
     """The log and the blobs of one query at ``location``; raises `CheckpointError` if that cannot be a checkpoint."""
-    if location is None or location == "memory:":
-        return _in_memory(None)
-    if location.startswith("memory:"):
-        return _in_memory(location.removeprefix("memory:"))
-    if redisurl.is_redis(location):
-        return _in_redis(location)
-    return _in_directory(_path(location))
+    if redisurl.is_redis(location or ""):
+        return _in_redis(location or "")
+    path = directory(location)
+    if path is not None:
+        return _in_directory(path)
+    return _in_memory((location or "").removeprefix("memory:") or None)
+
+
+def directory(location: str | None) -> str | None:
+    """The directory that ``location`` names; None for one in memory or a server."""
+    if location is None or location.startswith("memory:") or redisurl.is_redis(location):
+        return None
+    return _path(location)
+
+
+def begun(location: str) -> bool:
+    """Whether a query has begun in one of the checkpoints below ``location``; a start that was refused leaves none."""
+    path = directory(location)
+    return bool(found(location)) if path is None else any(Path(path).glob("*/query/query/0.json"))
 
 
 def join(location: str, *names: str) -> str:

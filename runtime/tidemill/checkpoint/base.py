@@ -49,6 +49,9 @@ class CheckpointLog(ABC):
     def numbers(self, query: str, kind: Kind) -> list[int]:
         """All n with an entry of this kind, ascending."""
 
+    def harden(self, query: str) -> None:
+        """Return once the entries that are here survive a power failure, those too that a dead process left."""
+
     @abstractmethod
     def purge(self, query: str, below: int) -> None:
         """Delete plan, prepared and commit entries with n below ``below``."""

@@ -49,9 +49,25 @@ def damaged(where: str, what: str) -> CorruptCheckpointError:
     )
 
 
+def unreadable(where: str, error: OSError) -> CheckpointError:
+    """The error for a file that this user may not read, or that is none."""
+    return CheckpointError(
+        f"checkpoint file {where} cannot be read: {error.strerror}; run as the user who wrote the checkpoint, or mend "
+        "what is in the file's way"
+    )
+
+
 def newer(where: str, version: int) -> CheckpointError:
     """The error for files that a newer Tidemill wrote."""
     return CheckpointError(
         f"checkpoint {where} has format version {version}, and this Tidemill reads up to {FORMAT}; "
         "install the version that wrote it, or a later one"
+    )
+
+
+def unwritten(path: str, error: OSError) -> CheckpointError:
+    """The error for a full disk, a broken one, or one that may not be written any more."""
+    return CheckpointError(
+        f"checkpoint file {path} cannot be written: {error.strerror}; make room on its file system or mend it, then "
+        "start the query again: it goes on where it was"
     )

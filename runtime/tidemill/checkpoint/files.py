@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tidemill.checkpoint.base import CheckpointLog, Kind
-from tidemill.checkpoint.entry import FORMAT, decode, encode, newer
-from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory
+from tidemill.checkpoint.entry import FORMAT, decode, encode, newer, unreadable, unwritten
+from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory, write_all
 from tidemill.errors import CheckpointError, CorruptCheckpointError, FencedError
 from tidemill.sinks.base import Generation
 
@@ -95,11 +95,22 @@ class DirectoryLog(CheckpointLog):
 
         return DirectorySourceLog(self.path / "sources" / str(index))
 
+    def harden(self, query: str) -> None:
+        with self._lock:
+            for kind in ("query", *_BATCH_KINDS):
+                # Of the batches before, a later `prepared` has made the entries durable.
+                for n in self.numbers(query, kind)[-2:]:  # type: ignore[arg-type]
+                    path = self._file(query, kind, n)
+                    if path not in self._unsynced:
+                        self._unsynced[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if self._unsynced:
+                self._directories |= {f"{self.path}/{directory_name(query)}", os.fspath(self.path)}
+            self._sync()
+
     def close(self) -> None:
         with self._lock:
-            for descriptor in self._unsynced.values():
-                os.close(descriptor)
-            self._unsynced.clear()
+            while self._unsynced:
+                os.close(self._unsynced.popitem()[1])
             self._lease.release()
 
     def _directory(self, query: str, kind: str) -> str:
@@ -111,15 +122,18 @@ class DirectoryLog(CheckpointLog):
     def _create(self, path: str, data: bytes) -> None:
         """Make a whole file appear, or raise. Its descriptor stays open until it is synced: no second open."""
         temporary = f"{path}.{os.getpid()}.tmp"
-        descriptor = self._open(temporary)
         try:
-            os.write(descriptor, data)
-            self._link(temporary, path)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        finally:
-            self._unlink(temporary)
+            descriptor = self._open(temporary)
+            try:
+                write_all(descriptor, data)
+                self._link(temporary, path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            finally:
+                self._unlink(temporary)
+        except OSError as error:
+            raise unwritten(path, error) from error
         self._unsynced[path] = descriptor
 
     def _open(self, path: str) -> int:
@@ -150,14 +164,20 @@ class DirectoryLog(CheckpointLog):
         )
 
     def _sync(self) -> None:
-        for path, descriptor in self._unsynced.items():
-            os.fsync(descriptor)
-            os.close(descriptor)
-            self._directories.add(os.path.dirname(path))
-        self._unsynced.clear()
-        for directory in self._directories:
-            sync_directory(directory)
-        self._directories.clear()
+        """Make durable what was written; after an error nobody knows what of it is, and the log is of no more use."""
+        unsynced, self._unsynced = self._unsynced, {}
+        directories = self._directories | {os.path.dirname(path) for path in unsynced}
+        self._directories = set()
+        try:
+            for descriptor in unsynced.values():
+                os.fsync(descriptor)
+            for directory in directories:
+                sync_directory(directory)
+        except OSError as error:
+            raise unwritten(os.fspath(self.path), error) from error
+        finally:
+            for descriptor in unsynced.values():
+                os.close(descriptor)
 
     def _unlink(self, path: str) -> None:
         descriptor = self._unsynced.pop(path, None)
@@ -181,8 +201,12 @@ def directory_name(query: str) -> str:
 
 def prepare_directory(path: Path) -> None:
     """Make ``path`` a checkpoint directory, or say why it cannot be one; nothing has run by then."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            with contextlib.suppress(PermissionError):  # who may only search a directory cannot sync it
+                sync_directory(os.fspath(made.parent))
     except FileExistsError:
         raise CheckpointError(f"checkpoint location {path} is a file; give a directory") from None
     except OSError as error:
@@ -226,4 +250,6 @@ def _read(path: str) -> bytes | None:
             data = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise unreadable(path, error) from error
     return data if data.strip(b"\0") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from tidemill.checkpoint.entry import damaged
+from tidemill.checkpoint.entry import damaged, unreadable, unwritten
 from tidemill.errors import CheckpointLockedError, FencedError
 from tidemill.sinks.base import Generation
 
@@ -68,15 +69,20 @@ class DirectoryLease:
         _held.discard(self)
 
     def _locked(self) -> int:
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise unreadable(f"{self.path}/lock", error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             holder = self._read()
+            where = (
+                f" (pid {holder['pid']} on {holder['host']})" if "pid" in holder else ", which has just begun"
+            )
             raise CheckpointLockedError(
-                f"checkpoint {self.path} is in use by {holder.get('owner', 'another query')} "
-                f"(pid {holder.get('pid')} on {holder.get('host')}); stop it first, "
+                f"checkpoint {self.path} is in use by {holder.get('owner', 'another query')}{where}; stop it first, "
                 "or give this query a checkpoint location of its own"
             ) from None
         return lock
@@ -87,6 +93,8 @@ class DirectoryLease:
                 return file.read()
         except FileNotFoundError:
             return b""
+        except OSError as error:
+            raise unreadable(self._file, error) from error
 
     def _read(self) -> dict[str, Any]:
         data = self._bytes()
@@ -108,11 +116,23 @@ os.register_at_fork(after_in_child=_let_go_after_fork)
 def replace_durably(path: str, data: bytes) -> None:
     """Write a file so that, whatever happens, a reader finds the old content or the new one."""
     temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb", buffering=0) as file:
-        file.write(data)
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_directory(os.path.dirname(path))
+    try:
+        with open(temporary, "wb", buffering=0) as file:
+            write_all(file.fileno(), data)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(os.path.dirname(path))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise unwritten(path, error) from error
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it, or raise: what fills a disk is first cut short, and only the next write is an error."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_directory(path: str) -> None:

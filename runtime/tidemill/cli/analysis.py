@@ -54,7 +54,7 @@ class _Analysis:
         spec, job = self.manifest.spec, self.job
         for key, value in spec.conf.items():
             if "${" not in value:
-                self.attempt(("spec", "conf", key), job.spark.conf.set, key, value)
+                self.attempt(("spec", "conf", key), job.configure, key, value)
         for i, function in enumerate(spec.functions):
             self.attempt(("spec", "functions", i, "from"), job.register, function)
         with TemporaryDirectory(prefix="tidemill-validate-") as empty:

@@ -17,6 +17,7 @@ from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
 from tidemill.clock import SYSTEM, Clock
+from tidemill.config import misspelt
 from tidemill.driver.loop import Query as PreparedQuery
 from tidemill.errors import AnalysisException, CheckpointError, TidemillError
 from tidemill.launch import Context, QuerySpec, SinkSpec, Trigger, begin, prepare
@@ -70,7 +71,7 @@ class Job:
         spark = builder.getOrCreate().newSession()
         job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock, kept_at=kept_at)
         for key, value in manifest.spec.conf.items():
-            spark.conf.set(key, plain(job.secrets.resolve(value)))
+            job.configure(key, plain(job.secrets.resolve(value)))
         for function in manifest.spec.functions:
             job.register(function)
         for source in manifest.spec.sources:
@@ -86,14 +87,26 @@ class Job:
     def view(self, name: str, plan: Node) -> None:
         self.spark._frame(plan).createOrReplaceTempView(name)
 
+    def configure(self, key: str, value: str) -> None:
+        if meant := misspelt(key):
+            raise TidemillError(f"setting {key!r} is not known; did you mean {meant!r}?")
+        self.spark.conf.set(key, value)
+
     def register(self, function: Function) -> None:
         """Make a user's function known to SQL."""
         module, _, name = function.from_.partition(":")
-        with importing_from(self.directory):
-            made = getattr(importlib.import_module(module), name, None)
+        try:
+            with importing_from(self.directory):
+                made = getattr(importlib.import_module(module), name, None)
+        except Exception as error:
+            # The module is the user's: it may raise anything.
+            raise TidemillError(
+                f"function {function.name!r}: module {module!r} cannot be imported ({type(error).__name__}: {error}); "
+                "it has to be beside the manifest, or installed, and right"
+            ) from error
         if made is None:
             raise TidemillError(
-                f"spec.functions: {function.name}: module {module!r} has no {name!r}; check its name"
+                f"function {function.name!r}: module {module!r} has no {name!r}; check its name"
             )
         wrap = (
             F.udf if function.kind == "python" else F.pandas_udf if function.kind == "pandas" else F.arrow_udf
@@ -163,7 +176,7 @@ class Job:
     def check_existing(self) -> None:
         """Refuse to go on from an earlier run's checkpoint if the manifest says so."""
         kept = self.checkpoint()
-        if self.manifest.spec.checkpoint.on_existing == "Fail" and checkpoint.found(kept):
+        if self.manifest.spec.checkpoint.on_existing == "Fail" and checkpoint.begun(kept):
             raise CheckpointError(
                 f"there is a checkpoint in {checkpoint.shown(kept)}, and spec.checkpoint.onExisting is Fail; remove it to "
                 "begin anew, or write Resume to go on from it"

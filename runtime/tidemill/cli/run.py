@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import runpy
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,7 +21,7 @@ import typer
 from tidemill.api import StreamingJob, load
 from tidemill.cli.validate import check
 from tidemill.clock import SYSTEM, Clock
-from tidemill.errors import ManifestError, TidemillError
+from tidemill.errors import ManifestError, StreamingQueryException, TidemillError
 from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 TICK = 0.2
 """Seconds between looks at the queries: a person sees the line move, a processor hardly notices."""
+
+
+INLINE = "spec.program.inline"
 
 
 class LogFormat(StrEnum):
@@ -61,19 +66,33 @@ def command(
             job, folder, log_format.value, metrics_port, secrets, executors=executors, kept_at=checkpoint
         )
     except ManifestError as error:
-        typer.echo(str(error), err=True)
+        tell(str(error).splitlines(), log_format)
         raise typer.Exit(2) from None
-    except TidemillError as error:
-        raise typer.Exit(explain(file, secrets.mask(str(error)))) from None
+    except (TidemillError, OSError) as error:
+        code, told = explain(file, secrets.mask(str(error)))
+        tell(told, log_format)
+        raise typer.Exit(code) from None
     raise typer.Exit(code)
 
 
-def explain(file: Path, error: str) -> int:
-    """Say what is wrong: with the manifest if analysis finds it there (2), else what was met on the way (1)."""
+def explain(file: Path, error: str) -> tuple[int, list[str]]:
+    """What is wrong: with the manifest if analysis finds it there (2), else what was met on the way (1)."""
     _, _, problems = check(str(file))
-    for told in [str(problem) for problem in problems] or [error]:
-        typer.echo(f"{file}: {told}", err=True)
-    return 2 if problems else 1
+    told = [str(problem) for problem in problems] or [error]
+    return 2 if problems else 1, [f"{file}: {one}" for one in told]
+
+
+def tell(errors: list[str], log_format: LogFormat) -> None:
+    """Write errors for whoever reads: a person, or a program that takes one JSON object a line."""
+    if log_format is LogFormat.text:
+        for error in errors:
+            typer.echo(error, err=True)
+        return
+    from tidemill import logs
+
+    logs.configure(log_format.value)
+    for error in errors:
+        logging.getLogger("tidemill.cli").error("%s", error)
 
 
 def run(
@@ -94,6 +113,8 @@ def run(
     logs.configure(log_format, mask=secrets.mask)
     job = Job.create(manifest, directory, secrets, clock, executors, kept_at)
     watch(job.spark, metrics_port)
+    if log_format == LogFormat.json or not sys.stderr.isatty():
+        follow(job.spark)
     with stop_signals() as stop:
         if manifest.spec.program is not None:
             return run_program(job, stop)
@@ -102,9 +123,14 @@ def run(
             attend(job, stop)
         finally:
             job.stop()
-    for error in job.errors:
-        typer.echo(job.secrets.mask(error), err=True)
-    return 1 if job.errors else 0
+    return 1 if job.errors else 0  # each is in the log already
+
+
+def follow(spark: Any) -> None:
+    """Log what queries do, where no person sees the line that shows it."""
+    from tidemill.cli.watching import LogListener
+
+    spark.streams.addListener(LogListener())
 
 
 def watch(spark: Any, port: int) -> QueryMetrics | None:
@@ -115,7 +141,12 @@ def watch(spark: Any, port: int) -> QueryMetrics | None:
     from tidemill.metrics import QueryMetrics
 
     metrics = QueryMetrics()
-    metrics.serve(port, "127.0.0.1")
+    try:
+        metrics.serve(port, "127.0.0.1")
+    except OSError as error:
+        raise TidemillError(
+            f"--metrics-port {port}: 127.0.0.1:{port} cannot be served: {error.strerror}; give another port"
+        ) from error
     spark.streams.addListener(MetricsListener(metrics))
     return metrics
 
@@ -160,23 +191,66 @@ def run_program(job: Job, stop: threading.Event) -> int:
         raise TidemillError(
             "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
         )
-    threading.Thread(target=_stop_program, args=(job, stop), daemon=True).start()
+    over = threading.Event()
+    waiting = threading.Thread(target=_stop_program, args=(job, stop, over), daemon=True)
+    waiting.start()
     sys.argv = [program.file or "program", *(plain(job.secrets.resolve(a)) for a in program.args)]
-    if program.file is not None:
-        runpy.run_path(str(job.directory / program.file), run_name="__main__")
-    else:
-        exec(compile(program.inline or "", "spec.program.inline", "exec"), {"__name__": "__main__"})
-    for query in job.spark.streams.active:
-        query.awaitTermination()
+    try:
+        return _as_main(program.file, program.inline or "", job)
+    finally:
+        over.set()
+        waiting.join()
+
+
+def _as_main(file: str | None, inline: str, job: Job) -> int:
+    from tidemill.cli.job import importing_from
+
+    path = job.directory / file if file is not None else None
+    try:
+        with importing_from(path.parent if path is not None else job.directory):
+            if path is not None:
+                runpy.run_path(str(path), run_name="__main__")
+            else:
+                exec(compile(inline, INLINE, "exec"), {"__name__": "__main__"})
+            for query in job.spark.streams.active:
+                query.awaitTermination()
+    except Exception as error:
+        return _failed(error, str(path) if path is not None else INLINE, job)
     return 0
 
 
-def _stop_program(job: Job, stop: threading.Event) -> None:
+def _failed(error: Exception, program: str, job: Job) -> int:
+    """Tell where in the program an error came from: by its line if it says all, else as Python does."""
+    frames = traceback.extract_tb(error.__traceback__)
+    depth = next((i for i, frame in enumerate(frames) if frame.filename == program), None)
+    if depth is None and isinstance(error, StreamingQueryException):
+        return 1  # it is in the log already
+    if isinstance(error, SyntaxError) and error.filename == program:
+        raise TidemillError(f"{Path(program).name}, line {error.lineno}: {error.msg}") from error
+    if depth is None:
+        raise error
+    if isinstance(error, TidemillError | OSError):
+        line = [f.lineno for f in frames if f.filename == program][-1]
+        raise TidemillError(f"{Path(program).name}, line {line}: {error}") from error
+    shown = traceback.format_exception(error.with_traceback(_below(error.__traceback__, depth)))
+    typer.echo(job.secrets.mask("".join(shown)), err=True, nl=False)
+    return 1
+
+
+def _below(trace: TracebackType | None, depth: int) -> TracebackType | None:
+    for _ in range(depth):
+        trace = trace.tb_next if trace is not None else None
+    return trace
+
+
+def _stop_program(job: Job, stop: threading.Event, over: threading.Event) -> None:
+    """Wait for a signal or the hour, and stop what runs then; not longer than the program runs."""
     from tidemill.sql.session import open_sessions
 
     deadline = job.deadline()
     while not stop.wait(TICK) and (deadline is None or job.clock.now() < deadline):
-        pass
+        if over.is_set():
+            return
     for session in open_sessions():
         for query in session.streams.active:
             query.stop()

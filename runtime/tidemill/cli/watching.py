@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,8 @@ from tidemill.sql.streaming import StreamingQueryListener
 
 if TYPE_CHECKING:
     from tidemill.cli.job import Job
+
+log = logging.getLogger(__name__)
 
 
 class MetricsListener(StreamingQueryListener):
@@ -38,6 +43,47 @@ class MetricsListener(StreamingQueryListener):
         self.metrics.ended(name, failed=event.exception is not None)
 
 
+class LogListener(StreamingQueryListener):
+    """Logs the start and the end of queries, and how far they are every now and then."""
+
+    EVERY = 10.0
+    """Seconds between two lines of a query that runs on."""
+
+    def __init__(self) -> None:
+        self.queries: dict[str, dict[str, Any]] = {}
+
+    def onQueryStarted(self, event: Any) -> None:
+        name = event.name or str(event.id)
+        self.queries[str(event.runId)] = {"query": name, "batches": 0, "rows": 0, "told": time.monotonic()}
+        log.info("query %s has started", name, extra={"query": name})
+
+    def onQueryProgress(self, event: Any) -> None:
+        progress, sums = event.progress, self.queries.get(str(event.progress["runId"]))
+        if sums is None:
+            return
+        sums["batches"] += 1
+        sums["rows"] += progress["numInputRows"]
+        if time.monotonic() >= sums["told"] + self.EVERY:
+            sums["told"] = time.monotonic()
+            self._tell(f"is at batch {progress['batchId']}", sums)
+
+    def onQueryTerminated(self, event: Any) -> None:
+        sums = self.queries.pop(str(event.runId), None)
+        if sums is not None and event.exception is None:
+            self._tell("has ended", sums)
+
+    def _tell(self, what: str, sums: dict[str, Any]) -> None:
+        figures = {k: sums[k] for k in ("query", "batches", "rows")}
+        log.info(
+            "query %s %s: %d batches, %d rows",
+            sums["query"],
+            what,
+            sums["batches"],
+            sums["rows"],
+            extra=figures,
+        )
+
+
 @contextmanager
 def progress_line(job: Job) -> Iterator[Callable[[], None]]:
     """Gives what shows the queries' progress: a line each, in place; nothing where no person is watching."""
@@ -45,8 +91,16 @@ def progress_line(job: Job) -> Iterator[Callable[[], None]]:
     if not console.is_terminal:
         yield lambda: None
         return
+    handlers = [h for h in logging.getLogger("tidemill").handlers if isinstance(h, logging.StreamHandler)]
+    before = [h.stream for h in handlers]
     with Live(console=console, refresh_per_second=5, transient=False) as live:
-        yield lambda: live.update(lines(job))
+        for handler in handlers:
+            handler.setStream(sys.stderr)  # which is now one that writes above the line
+        try:
+            yield lambda: live.update(lines(job))
+        finally:
+            for handler, stream in zip(handlers, before, strict=True):
+                handler.setStream(stream)
 
 
 def lines(job: Job) -> Table:

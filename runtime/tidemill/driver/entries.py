@@ -49,6 +49,8 @@ class PreparedEntry:
     out: int = 0
     chains: Mapping[str, Mapping[str, Sequence[str]]] | None = None
     """Now and then: the chains of all shards before this batch, so that older entries are not needed."""
+    sink: str = ""
+    """The place that the committables are for, as their sink tells it."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -62,6 +64,7 @@ class PreparedEntry:
             "rows": self.rows,
             "out": self.out,
             "chains": self.chains,
+            "sink": self.sink,
         }
 
     @classmethod
@@ -80,4 +83,5 @@ class PreparedEntry:
             rows=entry["rows"],
             out=entry["out"],
             chains=entry["chains"],
+            sink=entry.get("sink", ""),
         )

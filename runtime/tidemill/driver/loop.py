@@ -85,6 +85,8 @@ class Query:
     idle: Callable[[], None] = lambda: None
     scratch: str | None = None
     """A directory to remove when the query is over."""
+    recent: int = 100
+    """Progress reports kept."""
 
     def close(self) -> None:
         """Let go of what preparing it has opened, if it is not to run."""
@@ -98,7 +100,7 @@ class Query:
 
 @dataclass
 class Loop:
-    """One run of a query; `run` returns when it is over, raising what ended it."""
+    """One run of a query: `acquire` first; `run` returns when it is over, raising what ended it."""
 
     query: Query
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -152,8 +154,10 @@ class Loop:
                         raise instruction.error
                     return
                 event = self._carry_out(instruction)
-                if event is not None:
-                    pending.extend(self._handle(event))
+                follow = self._handle(event) if event is not None else []
+                if isinstance(event, Failed) and follow:
+                    pending.clear()  # what was to come after it is not to come
+                pending.extend(follow)
         finally:
             self._close()
 
@@ -169,8 +173,11 @@ class Loop:
                 return AttemptFailed(error, retriable=isinstance(error, ExecutorLostError))
             return Failed(error)
 
-    def _open(self) -> None:
+    def acquire(self) -> None:
+        """Take the checkpoint's lease; raises `CheckpointLockedError` if another process or query has it."""
         self.generation = self.query.log.acquire(f"query {self.query.name or self.work.query}")
+
+    def _open(self) -> None:
         for source in self.work.sources:
             source.on_arrival(self.arrived)
         if self.machine.rules.trigger.kind == "available":
@@ -232,9 +239,8 @@ class Loop:
         results = self.query.engine.run(attempt, parts, self.book.chains)
         for result in results:
             self.figures.add(result.read, result.operator)
+            self.figures.metrics.update(result.metrics)
         full = plan.batch - self.full_at >= FULL_EVERY
-        if full:
-            self.full_at = plan.batch
         return PreparedEntry(
             batch=plan.batch,
             attempt=attempt.attempt,
@@ -246,6 +252,7 @@ class Loop:
             rows=sum(r.rows for r in self.figures.reads.values()),
             out=sum(r.rows for r in results if r.last),
             chains=self.book.to_json() if full else None,
+            sink=self.work.sink.place(),
         )
 
     def _partitions(self, plan: PlanEntry) -> dict[int, tuple[Partition, ...]]:
@@ -267,6 +274,8 @@ class Loop:
             self.work.store.sync()
             self.query.log.put_new(KEY, "prepared", entry.batch, entry.to_json(), self.generation)
         self.book.add(entry)
+        if entry.chains is not None:
+            self.full_at = entry.batch
         if self.spent:
             # Not before now: this entry has made the commit of their batch durable, as it does all that came before.
             self.work.store.purge(self.spent)
@@ -363,8 +372,9 @@ class Loop:
         return Due()
 
     def _until(self, when: float) -> None:
-        """Sleep to a tick; only a stop cuts it short."""
-        while not self.stop_asked and (left := when - time.time()) > 0:
+        """Sleep to a tick; only a stop cuts it short, and a clock that is set meanwhile does not make it longer."""
+        end = time.monotonic() + when - time.time()
+        while not self.stop_asked and (left := end - time.monotonic()) > 0:
             self._wake.wait(left)
             self._wake.clear()
 

@@ -341,8 +341,9 @@ class Machine:
         if trigger.kind == "once":
             return self.finish()
         if trigger.kind == "processing" and trigger.interval:
-            # A batch that took longer than the interval is followed at once.
-            tick = self.next_tick(self.started)
+            # A batch that took longer than the interval is followed at once. Neither tick is far off, whichever way the
+            # clock was set meanwhile.
+            tick = min(self.next_tick(self.started), self.next_tick(now))
             return [Wait(tick, quiet=False)] if tick > now else follow
         return follow
 
@@ -387,6 +388,7 @@ TRANSITIONS: Mapping[tuple[Phase, type], Callable[[Machine, Any], list[Instructi
     (Phase.STOPPED, StopAsked): Machine.ignore,
     (Phase.STOPPED, Failed): Machine.ignore,
     (Phase.STOPPED, Due): Machine.ignore,
+    (Phase.STOPPED, Polled): Machine.ignore,
 }
 """Every transition. (Polled after a stop: the poll was under way; its answer no longer counts.)"""
 

@@ -29,6 +29,8 @@ class BatchFigures:
     reads: dict[int, Read] = field(default_factory=dict)
     operators: list[OperatorReport] = field(default_factory=list)
     """Upstream first."""
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What ``observe`` has asked for."""
 
     @contextmanager
     def timed(self, key: str) -> Iterator[None]:
@@ -99,7 +101,7 @@ def batch_progress(
             for i, source in enumerate(sources)
         ],
         "sink": {"description": sink, "numOutputRows": prepared.out},
-        "observedMetrics": {},
+        "observedMetrics": figures.metrics,
     }
 
 

@@ -9,7 +9,7 @@ from tidemill.driver.entries import PlanEntry, PreparedEntry
 from tidemill.driver.machine import Recovered
 from tidemill.driver.signature import compare
 from tidemill.driver.watermark import Watermarks
-from tidemill.errors import CorruptCheckpointError
+from tidemill.errors import CheckpointError, CorruptCheckpointError, IncompatiblePlanError
 
 if TYPE_CHECKING:
     from tidemill.checkpoint.base import CheckpointLog
@@ -30,7 +30,14 @@ def recover(loop: Loop) -> Recovered:
             raise _lost("it holds batches, and not of which query (a copy that was not finished?)")
         log.put_new(KEY, "query", 0, loop.query.entry, loop.generation)
         kept = loop.query.entry
+    if kept["id"] != loop.work.query:
+        raise CheckpointError(
+            f"another start of this query has begun the checkpoint as {kept['id']} while this one, "
+            f"{loop.work.query}, was being prepared; start it again: it then goes on from there"
+        )
     compare(kept, loop.query.entry)
+    # A process that died may have left entries that only memory held; all that follows builds on them.
+    log.harden(KEY)
     last = log.latest(KEY, "commit")
     nth = -1 if last is None else last
     plan = _plan(log.get(KEY, "plan", nth)) if nth >= 0 else None
@@ -38,9 +45,14 @@ def recover(loop: Loop) -> Recovered:
     written = log.get(KEY, "prepared", nth + 1)
     prepared = PreparedEntry.from_json(loop.work.query, written) if written else None
     if nth >= 0 and plan is None:
-        raise _lost(f"batch {nth} is committed, and its plan is gone")
+        raise _lost(f"it has batch {nth} committed but not its plan")
+    if nth >= 0 and log.get(KEY, "prepared", nth) is None:
+        # An older state would be taken for that batch's, and its rows be given again.
+        raise _lost(f"it has batch {nth} committed but not the prepared entry of batch {nth}")
     if prepared and open_plan is None:
         raise _lost(f"batch {nth + 1} is prepared, and its plan is gone")
+    if prepared:
+        _check_place(loop, prepared)
     tasks = _restore(loop, nth + 1 if prepared else nth)
     _open_sink(loop, nth + 1, prepared, tasks)
     return Recovered(
@@ -51,6 +63,17 @@ def recover(loop: Loop) -> Recovered:
         open_plan=open_plan,
         open_prepared=prepared,
     )
+
+
+def _check_place(loop: Loop, prepared: PreparedEntry) -> None:
+    """A batch that is prepared can only be finished where it was prepared for."""
+    now = loop.work.sink.place()
+    if prepared.sink not in ("", now):
+        raise IncompatiblePlanError(
+            f"batch {prepared.batch} is prepared for {prepared.sink} and may not be visible there yet, and the query "
+            f"now writes to {now}. Run it once more with the sink that it had (with the trigger availableNow, say), "
+            "which finishes that batch; then change the sink"
+        )
 
 
 def _plan(entry: dict[str, Any] | None) -> PlanEntry | None:

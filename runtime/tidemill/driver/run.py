@@ -17,10 +17,6 @@ from tidemill.errors import PySparkException, StreamingQueryException, TidemillE
 
 log = logging.getLogger("tidemill.query")
 
-RECENT = 100
-"""Progress reports kept, Spark's ``spark.sql.streaming.numRecentProgressUpdates``."""
-
-
 _running: weakref.WeakSet[QueryRun] = weakref.WeakSet()
 LAST_WAIT = 5.0
 """Seconds that a program's end waits for a batch: a thread that is cut off inside DuckDB would abort the process."""
@@ -30,6 +26,13 @@ LAST_WAIT = 5.0
 def _stop_all() -> None:
     for run in list(_running):
         run.stop(LAST_WAIT)
+
+
+def _condition(error: StreamingQueryException | None) -> str | None:
+    """The condition of what has ended a query, which says more than that it has failed."""
+    if error is None:
+        return None
+    return (error.cause.condition if isinstance(error.cause, PySparkException) else None) or error.condition
 
 
 class QueryRun:
@@ -42,7 +45,7 @@ class QueryRun:
         self.id = query.work.query
         self.name = query.name
         self._listen = listen
-        self._recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self._recent: deque[dict[str, Any]] = deque(maxlen=query.recent)
         self._error: StreamingQueryException | None = None
         self._over = threading.Event()
         query.report = self._report
@@ -54,6 +57,12 @@ class QueryRun:
         )
 
     def start(self) -> QueryRun:
+        """Begin; raises if the query's checkpoint is in use."""
+        try:
+            self._loop.acquire()
+        except BaseException:
+            self.query.close()
+            raise
         _running.add(self)
         self._tell("started", {"timestamp": iso(time.time())})
         self._thread.start()
@@ -131,13 +140,17 @@ class QueryRun:
             self._over.set()
             with self._loop.settled:
                 self._loop.settled.notify_all()
-            payload = {"exception": str(self._error) if self._error else None, "timestamp": iso(time.time())}
+            payload = {
+                "exception": str(self._error) if self._error else None,
+                "errorClassOnException": _condition(self._error),
+                "timestamp": iso(time.time()),
+            }
             self._tell("terminated", payload)
 
     def _named(self, error: BaseException) -> StreamingQueryException:
-        condition = error.condition if isinstance(error, PySparkException) else None
         message = f"query {self.name or self.id} [runId = {self.run_id}] terminated with exception: {error}"
-        return StreamingQueryException(message, condition or "STREAM_FAILED", error)
+        about = {"id": self.id, "runId": self.run_id, "message": str(error)}
+        return StreamingQueryException(message, "STREAM_FAILED", error, about)
 
     def _report(self, progress: dict[str, Any]) -> None:
         self._recent.append(progress)

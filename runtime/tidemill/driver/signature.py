@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.errors import IncompatiblePlanError
-from tidemill.plan.stages import Distinct, GroupBy, JoinBy, QueryPlan, SessionBy, Stage, Stateful, Take
+from tidemill.plan.stages import Distinct, GroupBy, JoinBy, QueryPlan, SessionBy, Stage, Stateful, Take, Times
 
 FORMAT = 1
 """Of the checkpoint's entries."""
 
 
 def signature(
-    query: str, plan: QueryPlan, sources: Sequence[str], shards: int, policy: str
+    query: str, plan: QueryPlan, sources: Sequence[str], shards: int, policy: str, hash_mark: str
 ) -> dict[str, Any]:
     """The ``query`` entry. Only what state or offsets depend on is in it: filters, triggers, sinks and columns after
     the last operator with state may change freely."""
@@ -27,6 +27,7 @@ def signature(
         "watermarks": len(plan.watermarks),
         "shards": shards,
         "policy": policy,
+        "hash": hash_mark,
     }
 
 
@@ -39,6 +40,7 @@ def operator_signature(stage: Stage) -> dict[str, Any]:
         "kind": _KINDS[type(spec)],
         "what": list(spec.what),
         "state": _state(spec, schemas),
+        "evicts": [times.expiry is not None for times in _times(spec)],
     }
 
 
@@ -46,6 +48,15 @@ _KINDS = {
     GroupBy: "aggregation", SessionBy: "session-window aggregation", Distinct: "deduplication", JoinBy: "join",
     Take: "limit",
 }  # fmt: skip
+
+
+def _times(spec: Stateful) -> Sequence[Times]:
+    match spec:
+        case GroupBy() | SessionBy() | Distinct():
+            return (spec.times,)
+        case JoinBy():
+            return (spec.left.times, spec.right.times)
+    return ()
 
 
 def _state(spec: Stateful, schemas: Sequence[pa.Schema]) -> list[str]:
@@ -67,6 +78,12 @@ def compare(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise _refusal(f"it has format {kept['format']}, and this version of Tidemill reads format {FORMAT}")
     _compare_sources(kept["sources"], now["sources"])
     before, after = kept["operators"], now["operators"]
+    if before and kept["hash"] != now["hash"]:
+        raise IncompatiblePlanError(
+            "the query cannot continue from this checkpoint: its state is found by DuckDB's hash function, and the "
+            "DuckDB that is installed has another one. Install the version that wrote the checkpoint, or give the "
+            "query a new checkpoint location to start from nothing"
+        )
     if [o["kind"] for o in before] != [o["kind"] for o in after]:
         raise _refusal(
             f"its operators with state are {_kinds(before)}, and the query now has {_kinds(after)}"
@@ -79,6 +96,21 @@ def compare(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         if old["state"] != new["state"]:
             raise _refusal(f"the state of its {old['kind']} ({old['id']}) is ({_list(old['state'])}), now "
                            f"({_list(new['state'])})")  # fmt: skip
+        if old["evicts"] != new["evicts"]:
+            # Each row in state knows from its birth when it is to go, and what has gone does not come back.
+            raise _refusal(
+                f"its {old['kind']} ({old['id']}) {_keeping(old['evicts'])}, and now {_keeping(new['evicts'])}"
+            )
+
+
+def _keeping(evicts: Sequence[bool]) -> str:
+    if all(evicts):
+        return "drops state that the watermark has passed"
+    if any(evicts):
+        return (
+            f"drops state that the watermark has passed on its {'left' if evicts[0] else 'right'} side alone"
+        )
+    return "keeps its state for ever (output mode complete, or no watermark on what it is by)"
 
 
 def _compare_sources(before: Sequence[str], after: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from tidemill.executor.operator import (
     StatefulOperator,
     drop_late,
     expiries,
+    finished,
     hashes,
     with_slots,
 )
@@ -74,8 +75,8 @@ class GroupByOperator(StatefulOperator):
         rows = drop_late(inputs[0], self.spec.times.late, moment.late, counts)
         changed = self.merge(rows, session, counts)
         out = self.emit(changed, moment, counts)
-        finished = session.run(self.spec.finish.sql, {"state": out}, moment.now_us)
-        return Outcome(finished, counts.dropped, counts.dropped_rows, counts.updated, counts.removed)
+        rows = finished(out, self.spec.finish, moment, session)
+        return Outcome(rows, counts.dropped, counts.dropped_rows, counts.updated, counts.removed)
 
     def merge(self, rows: pa.Table, session: Session, counts: Counts) -> pa.Table:
         """Bring new partial rows into the state; all state rows that they changed, as they are now."""

@@ -14,6 +14,7 @@ from tidemill.kernel.keyed import KeyedTable, ShardDelta
 
 if TYPE_CHECKING:
     from tidemill.kernel.duck import Session
+    from tidemill.plan.stages import Fragment
 
 FOREVER = np.iinfo(np.int64).max
 """The expiry of state that no watermark evicts."""
@@ -118,6 +119,13 @@ def expiries(rows: pa.Table, column: str | None) -> np.ndarray:
         return np.full(rows.num_rows, FOREVER, dtype=np.int64)
     values = rows[column]
     return (values.fill_null(int(FOREVER)) if values.null_count else values).to_numpy()
+
+
+def finished(state: pa.Table, finish: Fragment, moment: Moment, session: Session) -> pa.Table:
+    """An aggregation's output of its state rows; most batches of append mode have none."""
+    if not state.num_rows:
+        return finish.schema.empty_table()
+    return session.run(finish.sql, {"state": state}, moment.now_us)
 
 
 def hashes(rows: pa.Table) -> np.ndarray:

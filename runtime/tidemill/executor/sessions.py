@@ -11,6 +11,7 @@ from tidemill.executor.operator import (
     Outcome,
     StatefulOperator,
     drop_late,
+    finished,
     hashes,
     with_slots,
 )
@@ -48,8 +49,8 @@ class SessionOperator(StatefulOperator):
         if rows.num_rows:
             self._merge(rows, session, counts)
         out = self._emit(moment, counts)
-        finished = session.run(self.spec.finish.sql, {"state": out}, moment.now_us)
-        return Outcome(finished, counts.dropped, counts.dropped_rows, counts.updated, counts.removed)
+        rows = finished(out, self.spec.finish, moment, session)
+        return Outcome(rows, counts.dropped, counts.dropped_rows, counts.updated, counts.removed)
 
     def _merge(self, rows: pa.Table, session: Session, counts: Counts) -> None:
         table = self.tables["sessions"]

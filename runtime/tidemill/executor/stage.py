@@ -25,7 +25,8 @@ from tidemill.executor.work import (
     Work,
 )
 from tidemill.kernel.duck import Kernel, conform
-from tidemill.plan.stages import Fragment, Input, Observe, Stage, Stateful
+from tidemill.kernel.mapping import mapped
+from tidemill.plan.stages import Fragment, Input, Mapped, Measured, Observe, Stage, Stateful
 from tidemill.sinks.base import Committable, TaskId
 from tidemill.types import to_arrow_schema
 
@@ -111,13 +112,19 @@ class StageRunner:
         tables = {i.relation: self._input(i, share, result) for i in fragment.inputs}
         if stage.whole and share.place.members > 1:
             tables = self._gathered(stage, fragment, attempt, share, tables)
-        rows = self.session.run(fragment.sql, tables, attempt.now_us, fragment.schema)
+        rows = self._computed(fragment, tables, attempt)
         operator = self.operators.get(stage.id)
-        if operator is None or share.place.members == 1:
+        if share.place.members == 1 or not (operator or stage.together):
             return rows
-        cut = by_owner if "_hash" in rows.column_names else to_first
+        cut = by_owner if operator and "_hash" in rows.column_names else to_first
         parts = self.exchange.swap(attempt, share.place, stage.id, side, cut(rows, share.place))
-        return operator.joined(parts, self.session)
+        return operator.joined(parts, self.session) if operator else pa.concat_tables(parts)
+
+    def _computed(self, fragment: Fragment, tables: dict[str, pa.Table], attempt: Attempt) -> pa.Table:
+        if fragment.plain:
+            (rows,) = tables.values()
+            return conform(rows.select(fragment.schema.names), fragment.schema)
+        return self.session.run(fragment.sql, tables, attempt.now_us, fragment.schema)
 
     def _gathered(
         self, stage: Stage, fragment: Fragment, attempt: Attempt, share: Share, tables: dict[str, pa.Table]
@@ -163,6 +170,12 @@ class StageRunner:
             if seen := observe(inputs[0][spec.column]):
                 result.observed[spec.watermark] = seen
             return inputs[0]
+        if isinstance(spec, Measured):
+            made = self.session.run(spec.query.sql, {"rows": inputs[0]}, attempt.now_us, spec.query.schema)
+            result.metrics[spec.name] = dict(zip(spec.columns, made.to_pylist()[0].values(), strict=True))
+            return inputs[0]
+        if isinstance(spec, Mapped):
+            return self._mapped(spec, inputs[0], stage.schema)
         operator = self.operators.get(stage.id)
         if operator is None:
             return inputs[0]
@@ -180,6 +193,12 @@ class StageRunner:
             millis=int((time.monotonic() - started) * 1000),
         )
         return conform(outcome.rows, stage.schema)
+
+    def _mapped(self, spec: Mapped, rows: pa.Table, schema: pa.Schema) -> pa.Table:
+        if not rows.num_rows:
+            return schema.empty_table()
+        made = pa.schema([f.with_name(n) for f, n in zip(schema, spec.made, strict=True)])
+        return mapped(spec.function, rows.rename_columns(list(spec.names)), made).rename_columns(schema.names)
 
     def _finish(self, attempt: Attempt, place: Place, rows: pa.Table, result: StageResult) -> None:
         prepared = self._prepare(attempt, place, rows.rename_columns(list(self.work.plan.names)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
@@ -129,6 +130,8 @@ class StageResult:
     read: dict[int, Read] = field(default_factory=dict)
     observed: dict[int, Observed] = field(default_factory=dict)
     operator: OperatorReport | None = None
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What ``observe`` has asked for, by its names."""
     committables: list[Committable] = field(default_factory=list)
     """Of the last stage. Payloads are in the store; here they are left out. No two executors use the same task."""
     deltas: dict[str, list[int]] = field(default_factory=dict)

@@ -54,6 +54,15 @@ class Kernel:
         with self._lock:
             return self._root.cursor()
 
+    def hash_mark(self) -> str:
+        """What `hash` makes of one value of each sort: state is found by it, and DuckDB promises nothing about it from
+        version to version."""
+        values = "42::BIGINT, 'tide', 1.5::DOUBLE, 2.50::DECIMAL(18, 2), TIMESTAMP '2024-01-01', {'a': [1]}, NULL::INTEGER"
+        with self.cursor() as cursor:
+            found = cursor.execute(f"SELECT hash({values})").fetchone()
+        assert found is not None
+        return f"{found[0]:016x}"
+
     def close(self) -> None:
         """Let go of the instance and of the functions that it knows; sessions end with it. May be called twice."""
         self._closing()

@@ -144,7 +144,7 @@ def _quoted(text: str, at: int, layout: CsvLayout) -> tuple[Cell | Bad, int]:
             at += 1
         elif not after or text.startswith(layout.sep, at + 1):
             return Cell("".join(out), True), at + 1
-        elif layout.trim_right and not text[at + 1 :].partition(layout.sep)[0].strip():
+        elif not text[at + 1 :].partition(layout.sep)[0].strip():
             end = text.find(layout.sep, at)
             return Cell("".join(out), True), len(text) if end < 0 else end
         else:

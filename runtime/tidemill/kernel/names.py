@@ -29,13 +29,13 @@ from tidemill.types import (
 _DUCK: dict[type[DataType], str] = {
     NullType: '"NULL"', BooleanType: "BOOLEAN", StringType: "VARCHAR", BinaryType: "BLOB", ByteType: "TINYINT",
     ShortType: "SMALLINT", IntegerType: "INTEGER", LongType: "BIGINT", FloatType: "FLOAT", DoubleType: "DOUBLE",
-    DateType: "DATE", TimestampType: "TIMESTAMP", TimestampNTZType: "TIMESTAMP", DayTimeIntervalType: "INTERVAL",
+    DateType: "DATE", TimestampNTZType: "TIMESTAMP", DayTimeIntervalType: "INTERVAL",
     YearMonthIntervalType: "INTERVAL", CalendarIntervalType: "INTERVAL",
 }  # fmt: skip
 
 
-def duck_type(kind: DataType) -> str:
-    """DuckDB's name of the type that holds ``kind``.
+def duck_type(kind: DataType, instant: str = "TIMESTAMP") -> str:
+    """DuckDB's name of the type that holds ``kind``, with ``instant`` for TIMESTAMP.
 
     >>> duck_type(ArrayType(DecimalType(10, 2)))
     'DECIMAL(10,2)[]'
@@ -44,11 +44,14 @@ def duck_type(kind: DataType) -> str:
         case DecimalType(precision, scale):
             return f"DECIMAL({precision},{scale})"
         case ArrayType(element):
-            return f"{duck_type(element)}[]"
+            return f"{duck_type(element, instant)}[]"
         case MapType(key, value):
-            return f"MAP({duck_type(key)}, {duck_type(value)})"
+            return f"MAP({duck_type(key, instant)}, {duck_type(value, instant)})"
         case StructType(fields):
-            return f"STRUCT({', '.join(f'{quote_name(f.name)} {duck_type(f.dataType)}' for f in fields)})"
+            inner = (f"{quote_name(f.name)} {duck_type(f.dataType, instant)}" for f in fields)
+            return f"STRUCT({', '.join(inner)})"
+        case TimestampType():
+            return instant
     return _DUCK[type(kind)]
 
 

@@ -200,7 +200,7 @@ def text_value(text: str, kind: DataType, rules: TextRules) -> Any:
         case DoubleType() | FloatType():
             return _floating(text, kind, rules)
         case DecimalType():
-            return decimal(text, kind)
+            return decimal(text.replace(",", ""), kind)  # as Spark: commas stand between thousands
         case NullType():
             return None
     return _moment(text, kind, rules)

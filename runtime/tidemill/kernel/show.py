@@ -160,14 +160,12 @@ def _cut(text: str, truncate: int) -> str:
     return text[:truncate] if truncate < 4 else text[: truncate - 3] + "..."
 
 
-def _cells(table: pa.Table, schema: StructType, truncate: int, time_zone: str) -> list[list[str]]:
+def _cells(table: pa.Table, schema: StructType, truncate: int, time_zone: str, count: int) -> list[list[str]]:
     columns = []
     for number, field in enumerate(schema.fields):
         write = cell(field.dataType, time_zone)
         columns.append([_cut(_escaped(write(v)), truncate) for v in table.column(number).to_pylist()])
-    return (
-        [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(table.num_rows)]
-    )
+    return [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in range(count)]
 
 
 def show(
@@ -182,7 +180,8 @@ def show(
 
     Cells longer than ``truncate`` characters are cut, unless it is 0; ``vertical`` prints a line for each cell.
     """
-    rows = _cells(table.slice(0, n), schema, truncate, time_zone)
+    # A table without columns cannot be sliced.
+    rows = _cells(table.slice(0, n), schema, truncate, time_zone, min(n, table.num_rows))
     names = [_cut(_escaped(name), truncate) for name in schema.names]
     more = table.num_rows > n
     text = _vertical(names, rows) if vertical else _table(names, rows, right=truncate > 0)

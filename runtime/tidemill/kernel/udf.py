@@ -7,9 +7,10 @@ them into text.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -42,6 +43,15 @@ class UserFunction:
     def sql_name(self) -> str:
         """The name under which DuckDB knows it."""
         return f"udf_{self.id}"
+
+
+def in_zone(function: UserFunction, zone: str) -> UserFunction:
+    """The function as it works in a session's time zone; the same one if zones do not matter to it."""
+    within = getattr(function.function, "within", None)
+    if within is None or zone == "UTC":
+        return function
+    made = hashlib.md5(f"{function.id} {zone}".encode(), usedforsecurity=False).hexdigest()
+    return replace(function, function=within(zone), id=made)
 
 
 def registration(function: UserFunction) -> tuple[Callable[..., Any], str]:

@@ -11,11 +11,12 @@ The builders never change the trees that they are given.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import pyarrow as pa
 from sqlglot import exp
 
-from tidemill.errors import AnalysisException
+from tidemill.errors import AnalysisException, IllegalArgumentException
 from tidemill.plan.columns import drop, rename, rename_all, with_columns
 from tidemill.plan.combine import join, natural, refuse_maps, set_operation, union
 from tidemill.plan.durations import parse_duration
@@ -34,6 +35,7 @@ from tidemill.plan.nodes import (
     Limit,
     LocalData,
     MapBatches,
+    Metrics,
     Node,
     Range,
     Ref,
@@ -44,10 +46,6 @@ from tidemill.plan.resolve import TAKEN, Scope, nodes_of, refs
 from tidemill.plan.select import project
 from tidemill.plan.windows import is_window_struct, time_windows
 from tidemill.types import BooleanType, LongType, NullType, StructType, TimestampType
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 # --- Leaves ---------------------------------------------------------------------------------------------------------
 
@@ -223,7 +221,9 @@ def with_watermark(child: Node, column: str | exp.Expression, delay: str, settin
     millisecond are cut off). On rows that are not a stream it means nothing."""
     wait = parse_duration(delay).delay
     if wait < 0:
-        raise AnalysisException(f"requirement failed: delay threshold ({delay}) should not be negative.")
+        raise IllegalArgumentException(
+            f"requirement failed: delay threshold ({delay}) should not be negative."
+        )
     scope = Scope(child.output, settings)
     found = scope.column(name_parts(column)) if isinstance(column, str) else scope.resolve(column)
     shown = column if isinstance(column, str) else pretty(column)
@@ -240,6 +240,7 @@ def with_watermark(child: Node, column: str | exp.Expression, delay: str, settin
             f'the event time `{shown}` has the invalid type "{kind.simpleString().upper()}", but expected '
             f'"TIMESTAMP"; select {remedy} first, under a name of its own',
             "EVENT_TIME_IS_NOT_ON_TIMESTAMP_TYPE",
+            {"eventName": f"`{shown}`", "eventType": f'"{kind.simpleString().upper()}"'},
         )
     if not child.streaming:
         return child
@@ -251,6 +252,12 @@ def alias(child: Node, name: str) -> Node:
     return Alias(child, name)
 
 
+def observe(child: Node, name: str, items: Sequence[exp.Expression], settings: Settings) -> Node:
+    """The rows, and of each batch of them the aggregates ``items``."""
+    rows = LocalData(child.output, pa.table({}))
+    return Metrics(child, name, aggregate(rows, [], items, settings))
+
+
 def map_batches(child: Node, function: Any, kind: Literal["pandas", "arrow"], schema: StructType) -> Node:
     """``mapInPandas`` and ``mapInArrow``: ``schema`` is what ``function`` gives."""
     return MapBatches(child, function, kind, attributes(schema))
@@ -258,6 +265,6 @@ def map_batches(child: Node, function: Any, kind: Literal["pandas", "arrow"], sc
 
 __all__ = [
     "Grouping", "aggregate", "alias", "attributes", "column", "deduplicate", "drop", "filter_rows", "join", "limit",
-    "local", "map_batches", "name_parts", "natural", "project", "range_", "rename", "rename_all", "scan",
+    "local", "map_batches", "name_parts", "natural", "observe", "project", "range_", "rename", "rename_all", "scan",
     "set_operation", "sort", "typed", "union", "with_columns", "with_watermark",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ from tidemill.plan.nodes import (
     Sort,
     Union,
 )
+from tidemill.plan.pushdown import push_filters
 from tidemill.plan.ranges import has_equality, time_bounded, watermark_in_keys
 from tidemill.plan.resolve import columns, nodes_of
 
@@ -47,12 +48,18 @@ def check_streaming(plan: Node, mode: OutputMode, settings: Settings | None = No
             "readStream; use write instead",
             "WRITE_STREAM_NOT_ALLOWED",
         )
+    if not plan.output:
+        raise AnalysisException(
+            "the rows of this stream have no columns, so there is nothing to write; select at least one",
+            "EMPTY_SCHEMA_NOT_SUPPORTED_FOR_DATASOURCE",
+        )
     _check_mode(plan, mode)
     _check_watermarks(plan)
     _check_chain(plan, mode)
     for node in _bottom_up(plan):
         if node.streaming:
             _check_node(node, mode, settings or Settings())
+    _check_equalities(push_filters(plan))
 
 
 def _bottom_up(plan: Node) -> Iterator[Node]:
@@ -263,11 +270,6 @@ def _check_stream_stream(node: Join, name: str, mode: OutputMode) -> None:
             f"{name} join between two streaming DataFrames/Datasets is not supported in {mode.capitalize()} output "
             f"mode, {shown}"
         )
-    if not has_equality(node):
-        raise _unsupported(
-            "Stream-stream join without equality predicate is not supported: the two streams' rows are found by equal "
-            "keys; add a condition such as left.id = right.id",
-        )
     if node.how in ("left", "right", "full", "semi") and not _final(node):
         raise _unsupported(
             f"Stream-stream {name} join between two streaming DataFrame/Datasets is not supported without a watermark "
@@ -275,6 +277,16 @@ def _check_stream_stream(node: Join, name: str, mode: OutputMode) -> None:
             "right.time BETWEEN left.time AND left.time + INTERVAL 1 HOUR; without it no row is ever known to have no "
             "match",
         )
+
+
+def _check_equalities(pushed: Node) -> None:
+    """The filters are where they belong by now: a condition in WHERE makes an inner join as well as one in ON."""
+    for node in pushed.walk():
+        if isinstance(node, Join) and node.left.streaming and node.right.streaming and not has_equality(node):
+            raise _unsupported(
+                "Stream-stream join without equality predicate is not supported: the two streams' rows are found by "
+                "equal keys; add a condition such as left.id = right.id",
+            )
 
 
 def _final(node: Join) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from tidemill.errors import AnalysisException, did_you_mean
-from tidemill.kernel.udf import UserFunction
+from tidemill.kernel.udf import in_zone
 from tidemill.plan.casts import cast, sql_name
 from tidemill.plan.nodes import Ref
 from tidemill.plan.typed import Settings, Typed, duck_type
@@ -211,7 +211,7 @@ def _type_text(node: exp.Expression) -> str:
 
 @handles(UdfCall)
 def _udf(compiler: Compiler, node: UdfCall) -> Typed:
-    function: UserFunction = node.args["udf"]
+    function = in_zone(node.args["udf"], compiler.settings.time_zone)
     arguments = [compiler.compile(e) for e in node.expressions]
     passed = [_with_zone(a) for a in arguments] or ["true"]
     sql = f"{function.sql_name}({', '.join(passed)})"
@@ -220,7 +220,10 @@ def _udf(compiler: Compiler, node: UdfCall) -> Typed:
 
 def _with_zone(value: Typed) -> str:
     """A user's function tells instants from local times by the zone of their column."""
-    return f"timezone('UTC', {value.sql})" if isinstance(value.type, TimestampType) else value.sql
+    if isinstance(value.type, TimestampType):
+        return f"timezone('UTC', {value.sql})"
+    zoned = duck_type(value.type, "TIMESTAMPTZ")
+    return f"CAST({value.sql} AS {zoned})" if zoned != duck_type(value.type) else value.sql
 
 
 @handles(exp.Anonymous)

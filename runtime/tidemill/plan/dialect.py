@@ -7,6 +7,7 @@ the parser here keeps each call as ``exp.Anonymous(this=name, expressions=argume
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.parsers.spark import SparkParser
 from sqlglot.tokens import TokenType
 
-from tidemill.errors import ParseException
+from tidemill.errors import ParseException, did_you_mean
 
 
 def call(name: str, *arguments: exp.Expression | None) -> exp.Anonymous:
@@ -180,13 +181,33 @@ def _parse(text: str, into: type[exp.Expression] | None = None) -> exp.Expressio
 def _reason(text: str, error: SqlglotError) -> str:
     found = getattr(error, "errors", None)
     if not found:
-        return f"{text!r}: {error}"
+        return f"a quote or a comment is not closed in {text!r} ({error})"
     first = found[0]
     near = first.get("highlight") or "the end"
+    place = f"at or near {near!r} (line {first.get('line')}, position {first.get('col')})"
     return (
-        f"syntax error at or near {near!r} (line {first.get('line')}, position {first.get('col')}): "
-        f"{first.get('description')}; in {text!r}"
+        f"syntax error {place}: {_described(text, near, str(first.get('description')))}; in {text.strip()!r}"
     )
+
+
+_TYPES = (
+    *("tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "string", "boolean", "binary"),
+    *("date", "timestamp", "array", "map", "struct"),
+)
+
+
+def _described(text: str, near: str, said: str) -> str:
+    """SQLGlot's reason without the names of its classes, with what was perhaps meant."""
+    start = text.split(maxsplit=1)[0]
+    if start.upper() not in ("SELECT", "WITH", "FROM", "VALUES", "TABLE") and not start.startswith("("):
+        return f"a query begins with SELECT or WITH, not {start!r}{did_you_mean(start.upper(), ['SELECT', 'WITH'])}"
+    if said.startswith("Expected TYPE after"):
+        return f"{near!r} is no type{did_you_mean(near.lower(), _TYPES)}"
+    if said.startswith("Required keyword"):
+        return f"something is missing after {near!r}"
+    if said == "Invalid expression / Unexpected token":
+        return "this was not expected here"
+    return re.sub(r" but got <Token.*", "", said)
 
 
 def parse_expression(text: str) -> exp.Expression:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tidemill.errors import AnalysisException, did_you_mean
+from tidemill.errors import AnalysisException, IllegalArgumentException, did_you_mean
 
 SECOND = 1_000_000
 """Microseconds."""
@@ -85,6 +85,7 @@ def _unreadable(text: str, why: str) -> AnalysisException:
     return AnalysisException(
         f"Unable to parse {text!r}: {why}; write an interval like '10 seconds' or '1 hour 30 minutes'",
         "CANNOT_PARSE_INTERVAL",
+        {"intervalString": f"'{text}'"},
     )
 
 
@@ -92,8 +93,9 @@ def window_length(text: str) -> int:
     """Microseconds of a window's length or slide, which cannot be a number of months."""
     found = parse_duration(text)
     if found.months:
-        raise AnalysisException(
+        raise IllegalArgumentException(
             f"Intervals greater than a month is not supported ({text}): months differ in length; give days",
             "_LEGACY_ERROR_TEMP_3231",
+            {"interval": text},
         )
     return found.days * DAY + found.microseconds

@@ -95,7 +95,8 @@ def session_stage(splitter: Splitter, node: Aggregate) -> tuple[Fragment, Sessio
         ("_hash", pa.uint64()),
         ("_expiry", pa.int64()),
     ]
-    timed = session.attribute.delay is not None and splitter.mode != "complete"
+    # Late rows find no session any more even in complete mode, which keeps those there are; Spark drops them too.
+    timed = session.attribute.delay is not None
     shown = iter(names)
     outputs = [
         "{'start': s_start, 'end': s_end}" if k.attribute.id == session.attribute.id else next(shown)
@@ -109,7 +110,9 @@ def session_stage(splitter: Splitter, node: Aggregate) -> tuple[Fragment, Sessio
         partials=tuple(partials),
         merges=tuple(_merges(specs)),
         finish=_finish(node, specs, outputs),
-        times=Times("_expiry" if timed else None, "_expiry" if timed else None),
+        times=Times(
+            "_expiry" if timed else None, "_expiry" if timed and splitter.mode != "complete" else None
+        ),
     )
     return splitter.finished(relation, sql, fields, node.child), operator
 
@@ -127,10 +130,13 @@ def _what(node: Aggregate) -> tuple[str, ...]:
 
 
 def _shape(node: Aggregate, key: Named) -> str:
-    """The measures of a window: state has its start alone, which says something else once they change."""
+    """How a key is made, where that is known: state has only what came of it, which says something else once that
+    changes. Of a window it has the start alone."""
+    if node.session is not None and key.attribute.id == node.session.attribute.id:
+        return f" of sessions {in_words(node.session.gap)} apart"
     window = _window_of(node.child, key)
     if window is None:
-        return ""
+        return "" if isinstance(key.expression, Ref) else f" = {in_words(key.expression)}"
     return f" of {window.length} us every {window.slide} us from {window.offset} us"
 
 

@@ -226,6 +226,7 @@ class _Grouped:
             f'the non-aggregating expression "{ref.this}" is based on columns which are not participating in the '
             f'GROUP BY clause; add "{ref.this}" to the keys, or wrap it in an aggregate such as any_value()',
             "MISSING_AGGREGATION",
+            {"expression": f'"{ref.this}"', "expressionAnyValue": f'"any_value({ref.this})"'},
         )
 
     def _projected(self, node: Node, items: list[Item], order: list[exp.Expression]) -> Node:

@@ -7,7 +7,7 @@ a leaf of the fragment above it; everything between two such nodes is one DuckDB
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from sqlglot import exp
@@ -23,6 +23,8 @@ from tidemill.plan.nodes import (
     Filter,
     Join,
     Limit,
+    MapBatches,
+    Metrics,
     Node,
     OutputMode,
     Project,
@@ -34,6 +36,8 @@ from tidemill.plan.stages import (
     Distinct,
     Fragment,
     Input,
+    Mapped,
+    Measured,
     Observe,
     Operator,
     Pass,
@@ -102,12 +106,23 @@ class Splitter:
                 self.add(node, *self.distinct(node), mark, no_data=True)
             case Join() if node.left.streaming and node.right.streaming:
                 return join_stage(self, node, mark)
+            case MapBatches(child):
+                made = Mapped(node.function, names_of(child), names_of(node))
+                self.add(node, (self.fragment(child),), made, mark)
+            case Metrics(child):
+                self.add(node, (self.fragment(child),), self.measured(node), mark)
             case Limit() if self.mode == "append" or not _aggregates(node):
                 self.add(node, (self.fragment(node.child),), self.take(node), mark)
         return mark
 
     def take(self, node: Limit) -> Take:
         return Take(self.next_id(), (f"{node.count} rows after {node.offset}",), node.count, node.offset)
+
+    def measured(self, node: Metrics) -> Measured:
+        relation = Relation(self.settings, {id(node.rows): "rows"})
+        sql, schema = relation.sql(node.figures), pa.schema(arrow_fields(node.figures.output))
+        query = Fragment(sql, (), schema, tuple(relation.functions.values()))
+        return Measured(node.name, query, names_of(node.figures))
 
     def next_id(self) -> str:
         self.operators += 1
@@ -137,9 +152,9 @@ class Splitter:
         """The query that computes ``node`` from the leaves below it."""
         relation = self.relation()
         names = ", ".join(column(a) for a in node.output)
-        return self.finished(
-            relation, f"SELECT {names} FROM ({relation.sql(node)})", arrow_fields(node.output), node
-        )
+        sql = f"SELECT {names} FROM ({relation.sql(node)})"
+        made = self.finished(relation, sql, arrow_fields(node.output), node)
+        return replace(made, plain=id(node) in self.leaves)
 
     def finished(
         self, relation: Relation, sql: str, fields: Sequence[tuple[str, object]], node: Node
@@ -187,6 +202,10 @@ class Splitter:
         )
         shown = tuple(column(a) for a in node.output)
         return (fragment,), Distinct(self.next_id(), what, tuple(keys), shown, times)
+
+
+def names_of(node: Node) -> tuple[str, ...]:
+    return tuple(a.name for a in node.output)
 
 
 HIDDEN: list[tuple[str, object]] = [("_hash", pa.uint64()), ("_late", pa.int64()), ("_expiry", pa.int64())]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tidemill.kernel.functions import patterns
 from tidemill.kernel.functions.documents import packed
 from tidemill.plan import momenttexts
-from tidemill.plan.rendering import from_local, let
+from tidemill.plan.rendering import VOLATILE, Bound, bound_name, from_local, let
 from tidemill.plan.typed import Settings, cast_sql, duck_type, quote_name, quote_text
 from tidemill.types import (
     ArrayType,
@@ -67,15 +67,28 @@ class JsonReading:
         """SQL of the value of ``text``."""
         if isinstance(self.kind, StructType) and not self._columns():
             return f"{self.slow}({text})"
-        return let(text, self._render)
+        if VOLATILE.search(text):  # each call has a value of its own
+            return let(text, self._render)
+        name = bound_name(text)
+        opened = self._opened(name)
+        token = bound_name(opened)
+        parts = ((name, text), (token, opened))
+        return Bound(let(text, self._render), parts, self._chosen(name, token))
 
     def _render(self, text: str) -> str:
+        return f"list_transform([{self._opened(text)}], lambda o_: {self._chosen(text, 'o_')})[1]"
+
+    def _opened(self, text: str) -> str:
         wanted = self._wanted()
         shape = quote_text('"' + token_type(wanted).replace("\\", "\\\\").replace('"', '\\"') + '"')
-        opened = f"CASE WHEN {sound(text)} THEN json_transform({text}, {shape}) END"
-        known = self._with_corrupt("o_", wanted)
-        chosen = f"CASE WHEN o_ IS NULL OR {self._doubt_at_top('o_', wanted)} THEN {self.slow}({text}) ELSE {known} END"
-        return cast_sql(f"list_transform([{opened}], lambda o_: {chosen})[1]", self.kind)
+        return f"CASE WHEN {sound(text)} THEN json_transform({text}, {shape}) END"
+
+    def _chosen(self, text: str, t: str) -> str:
+        """The value of ``text`` that was opened as ``t``."""
+        wanted = self._wanted()
+        doubt = f"{t} IS NULL OR {self._doubt_at_top(t, wanted)}"
+        chosen = f"CASE WHEN {doubt} THEN {self.slow}({text}) ELSE {self._with_corrupt(t, wanted)} END"
+        return cast_sql(chosen, self.kind)
 
     def _columns(self) -> list[str]:
         assert isinstance(self.kind, StructType)

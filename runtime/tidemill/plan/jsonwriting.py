@@ -6,7 +6,7 @@ from tidemill.errors import AnalysisException
 from tidemill.kernel.functions import patterns
 from tidemill.kernel.functions.jsontexts import java_text
 from tidemill.plan.casts import cast, sql_name
-from tidemill.plan.rendering import let, to_local
+from tidemill.plan.rendering import clock_text, let, to_local
 from tidemill.plan.typed import Settings, Typed, quote_text
 from tidemill.types import (
     ArrayType,
@@ -27,7 +27,6 @@ from tidemill.types import (
 )
 
 _KEYS = (StringType, IntegralType, BooleanType, DoubleType, FloatType, DecimalType)
-_ISO = "%Y-%m-%dT%H:%M:%S.%g"
 
 
 class JsonWriting:
@@ -80,12 +79,8 @@ class JsonWriting:
                 return _quoted(sql)
             case BinaryType():
                 return f"('\"' || to_base64({sql}) || '\"')"
-            case DateType():
-                return self._moment(sql, kind, "dateformat", "%Y-%m-%d")
-            case TimestampType():
-                return self._moment(sql, kind, "timestampformat", _ISO)
-            case TimestampNTZType():
-                return self._moment(sql, kind, "timestampntzformat", _ISO)
+            case DateType() | TimestampType() | TimestampNTZType():
+                return _quoted(moment_text(sql, kind, self.options, self.settings))
             case DoubleType() | FloatType():
                 text = cast(Typed(sql, kind), StringType(), self.settings).sql
                 return let(
@@ -101,30 +96,39 @@ class JsonWriting:
             "UNSUPPORTED_FEATURE.JSON_VALUE",
         )
 
-    def _moment(self, sql: str, kind: DataType, option: str, default: str) -> str:
-        local = to_local(sql, self.settings) if isinstance(kind, TimestampType) else sql
-        if option not in self.options:
-            text = f"strftime({local}, '{default}')"
-            if isinstance(kind, TimestampType):
-                text += f" || {self._offset(sql, local)}"
-            return f"('\"' || {text} || '\"')"
-        pattern = self.options[option]
-        native = patterns.strftime(patterns.tokens(pattern, writing=True))
-        if native is not None:
-            return _quoted(f"strftime({local}, {quote_text(native)})")
-        zone = self.settings.time_zone if isinstance(kind, TimestampType) else "UTC"
-        return _quoted(f"tm_date_format(CAST({sql} AS TIMESTAMP), {quote_text(pattern)}, {quote_text(zone)})")
 
-    def _offset(self, sql: str, local: str) -> str:
-        """``Z`` or ``+01:00``: how far the clock is ahead."""
-        if self.settings.utc:
-            return "'Z'"
+def moment_text(sql: str, kind: DataType, options: dict[str, str], settings: Settings) -> str:
+    """SQL of a date's or time's text as the writers of JSON and CSV have it, by its format in ``options`` if there is one."""
+    option, default = _FORMATS[type(kind)]
+    local = to_local(sql, settings) if isinstance(kind, TimestampType) else sql
+    if option not in options:
+        text = let(local, lambda x: clock_text(x, default))
+        return f"({text} || {_offset(sql, local, settings)})" if isinstance(kind, TimestampType) else text
+    pattern = options[option]
+    native = patterns.strftime(patterns.tokens(pattern, writing=True))
+    if native is not None:
+        return let(local, lambda x: clock_text(x, native))
+    zone = settings.time_zone if isinstance(kind, TimestampType) else "UTC"
+    return f"tm_date_format(CAST({sql} AS TIMESTAMP), {quote_text(pattern)}, {quote_text(zone)})"
 
-        def written(minutes: str) -> str:
-            sign = f"CASE WHEN {minutes} < 0 THEN '-' ELSE '+' END"
-            return f"CASE WHEN {minutes} = 0 THEN 'Z' ELSE {sign} || printf('%02d:%02d', abs({minutes}) // 60, abs({minutes}) % 60) END"
 
-        return f"({let(f'((epoch_us({local}) - epoch_us({sql})) // 60000000)', written)})"
+_FORMATS: dict[type[DataType], tuple[str, str]] = {
+    DateType: ("dateformat", "%Y-%m-%d"), TimestampType: ("timestampformat", "%Y-%m-%dT%H:%M:%S.%g"),
+    TimestampNTZType: ("timestampntzformat", "%Y-%m-%dT%H:%M:%S.%g"),
+}  # fmt: skip
+
+
+def _offset(sql: str, local: str, settings: Settings) -> str:
+    """``Z`` or ``+01:00``: how far the clock is ahead."""
+    if settings.utc:
+        return "'Z'"
+
+    def written(minutes: str) -> str:
+        sign = f"CASE WHEN {minutes} < 0 THEN '-' ELSE '+' END"
+        clock = f"printf('%02d:%02d', abs({minutes}) // 60, abs({minutes}) % 60)"
+        return f"CASE WHEN {minutes} = 0 THEN 'Z' ELSE {sign} || {clock} END"
+
+    return f"({let(f'((epoch_us({local}) - epoch_us({sql})) // 60000000)', written)})"
 
 
 def _quoted(sql: str) -> str:

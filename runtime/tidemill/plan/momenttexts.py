@@ -47,7 +47,18 @@ def local_doubt(t: str) -> str:
 
 def instant_doubt(t: str) -> str:
     zoned = f"TRY_CAST({t} AS TIMESTAMPTZ)"
-    return _doubt(t, INSTANT, zoned)
+    return f"CASE WHEN {_in_utc(t)} THEN false ELSE {_doubt(t, INSTANT, zoned)} END"
+
+
+def _in_utc(t: str) -> str:
+    """True for most texts like ``2024-01-02T03:04:05.678Z``, at half the cost of the expression for their form.
+
+    DuckDB takes fewer digits than a field may have, and blanks around; but not in so many bytes that begin with a digit
+    and end in Z.
+    """
+    forms = {20: "%Y-%m-%dT%H:%M:%SZ", 24: "%Y-%m-%dT%H:%M:%S.%gZ", 27: "%Y-%m-%dT%H:%M:%S.%fZ"}
+    cases = " ".join(f"WHEN {n} THEN try_strptime({t}, '{form}')" for n, form in forms.items())
+    return f"CASE strlen({t}) {cases} END IS NOT NULL AND ascii({t}) BETWEEN 48 AND 57 AND suffix({t}, 'Z')"
 
 
 def _doubt(t: str, form: str, value: str) -> str:

@@ -32,8 +32,8 @@ _SHOWN = {name: name.upper() for name in _CAPITALS.split()} | {
 }
 _SHOWN |= {"array_agg": "collect_list"}
 _FIRST_ONLY = (
-    "first", "last", "any_value", "first_value", "last_value", "from_json", "from_csv", "from_avro",
-    "approx_count_distinct",
+    "first", "last", "any_value", "first_value", "last_value", "from_json", "from_csv", "from_avro", "to_json", "to_csv",
+    "schema_of_json", "schema_of_csv", "approx_count_distinct",
 )  # fmt: skip
 """Those that show their first argument and no other."""
 _DEFAULTS: dict[str, tuple[int, tuple[str, ...]]] = {

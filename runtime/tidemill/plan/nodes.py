@@ -255,7 +255,7 @@ class Alias(Unary):
 
 @dataclass(frozen=True)
 class MapBatches(Unary):
-    """``mapInPandas`` / ``mapInArrow``: a user's function over an iterator of batches."""
+    """``mapInPandas`` / ``mapInArrow``: a user's function, adapted to take and give an iterator of Arrow batches."""
 
     function: Any = field(compare=False)
     kind: Literal["pandas", "arrow"]
@@ -264,6 +264,20 @@ class MapBatches(Unary):
     @property
     def output(self) -> tuple[Attribute, ...]:
         return self.made
+
+
+@dataclass(frozen=True)
+class Metrics(Unary):
+    """``observe``: rows go on as they are; ``figures``, a plan of one row over a `LocalData` with the child's columns,
+    tells of each batch under ``name``."""
+
+    name: str
+    figures: Node = field(compare=False)
+
+    @property
+    def rows(self) -> LocalData:
+        """What stands for the child's rows in ``figures``."""
+        return next(n for n in self.figures.walk() if isinstance(n, LocalData))
 
 
 # --- Stateful when streaming ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from tidemill.kernel.udf import in_zone
 from tidemill.plan.expressions import (
     Settings,
     Typed,
@@ -31,6 +32,7 @@ from tidemill.plan.nodes import (
     Generate,
     Join,
     Limit,
+    Metrics,
     Named,
     Node,
     Order,
@@ -42,6 +44,7 @@ from tidemill.plan.nodes import (
     TimeWindows,
     Union,
 )
+from tidemill.plan.rendering import Bound
 from tidemill.types import to_arrow
 
 _JOINS = {
@@ -71,7 +74,8 @@ class Relation:
 
     def note(self, e: exp.Expression) -> None:
         """Remember the user functions that ``e`` calls."""
-        for function in user_functions(e):
+        for found in user_functions(e):
+            function = in_zone(found, self.settings.time_zone)
             self.functions[function.id] = function
 
     def expression(self, e: exp.Expression, columns: Mapping[int, Typed]) -> str:
@@ -88,7 +92,7 @@ class Relation:
             case Filter():
                 condition = self.expression(node.condition, columns_of(node.child))
                 return f"SELECT * FROM ({self.sql(node.child)}) WHERE {condition}"
-            case Alias() | EventTime():
+            case Alias() | EventTime() | Metrics():
                 return self.sql(node.child)
             case TimeWindows():
                 return self._windows(node)
@@ -123,8 +127,19 @@ class Relation:
         return f"{self.expression(order.expression, columns)} {direction} NULLS {nulls}"
 
     def _project(self, node: Project) -> str:
-        items = self.items(node.items, columns_of(node.child)) or "1 AS none"
-        return f"SELECT {items} FROM ({self.sql(node.child)})"
+        columns = columns_of(node.child)
+        child = self.sql(node.child)
+        items, made = [], set()
+        for item in node.items:
+            sql = self.expression(item.expression, columns)
+            if isinstance(sql, Bound):
+                for name, part in sql.parts:
+                    if name not in made:
+                        child = f"SELECT *, {part} AS {name} FROM ({child})"
+                        made.add(name)
+                sql = sql.body
+            items.append(f"{sql} AS {column(item.attribute)}")
+        return f"SELECT {', '.join(items) or '1 AS none'} FROM ({child})"
 
     def _windows(self, node: TimeWindows) -> str:
         """Also gives ``c<id>_s``, the window's start in microseconds: a cheaper key than the struct."""

@@ -19,6 +19,7 @@ from tidemill.plan.nodes import (
     Generate,
     Join,
     MapBatches,
+    Metrics,
     Node,
     Project,
     Scan,
@@ -83,6 +84,10 @@ def _read(node: Node) -> set[int]:
             return set(node.keys)
         case Sort():
             return set().union(*(refs(o.expression) for o in node.orders))
+        case Metrics(_, _, figures):
+            made = [n for n in figures.walk() if isinstance(n, (Project, Aggregate))]
+            items = [i for n in made for i in (n.items if isinstance(n, Project) else n.aggregates)]
+            return set().union(*(refs(i.expression) for i in items))
     return set()
 
 

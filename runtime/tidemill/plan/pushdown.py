@@ -2,7 +2,8 @@
 
 DuckDB would do as much within a query. What must be done here is what a program can see: a filter that stands above
 ``withWatermark`` and does not look at its column goes below it, so that the rows it drops do not move the watermark;
-and the one-sided parts of a join's condition filter that side's input, where the join's kind allows it.
+the one-sided parts of a join's condition filter that side's input, where the join's kind allows it; and what a filter
+says of both sides of an inner join is part of the join's condition, and so bounds what the join has to keep.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from tidemill.plan.expressions import has_window, is_deterministic, is_generator
+from tidemill.plan.expressions import UdfCall, has_window, is_deterministic, is_generator
 from tidemill.plan.nodes import (
     Aggregate,
     Alias,
@@ -22,10 +23,13 @@ from tidemill.plan.nodes import (
     Filter,
     Generate,
     Join,
+    LocalData,
     Named,
     Node,
     Project,
+    Range,
     Ref,
+    Scan,
     TimeWindows,
     Unary,
     Union,
@@ -43,6 +47,11 @@ _PUSHED_THROUGH = {
     "right": ("right",), "full": (),
 }  # fmt: skip
 """The sides that a filter above the join may go down."""
+
+_SILENT = (Project, Filter, Alias, Scan, LocalData, Range)
+"""Nodes that answer the same wherever a filter stands."""
+_DEAR = {"from_json", "from_csv", "from_avro", "from_xml", "schema_of_json", "json_tuple"}
+"""Functions that are not worth a second call for the sake of filtering earlier."""
 
 
 def conjuncts(e: exp.Expression | None) -> Conditions:
@@ -94,7 +103,10 @@ def _push(node: Node, conditions: Conditions) -> Node:
         case EventTime():
             return _through(node, conditions, lambda c: c if node.column not in references(c) else None)
         case Project():
-            return _through(node, conditions, _inlined(node.items))
+            inlined = _inlined(node.items)
+            if all(isinstance(n, _SILENT) for n in node.child.walk()):
+                return _through(node, conditions, lambda c: _unless_dear(inlined(c)))
+            return _through(node, conditions, inlined)
         case TimeWindows():
             return _through(node, conditions, lambda c: c if node.made.id not in references(c) else None)
         case Generate():
@@ -139,6 +151,14 @@ def _inlined(items: Sequence[Named]) -> Callable[[exp.Expression], exp.Expressio
     return rewrite
 
 
+def _unless_dear(condition: exp.Expression | None) -> exp.Expression | None:
+    """None for a condition that would parse texts once more, or call a user's function."""
+    if condition is None or condition.find(UdfCall):
+        return None
+    names = {str(call.this).lower() for call in condition.find_all(exp.Anonymous)}
+    return None if names & _DEAR else condition
+
+
 def _movable(e: exp.Expression) -> bool:
     return is_deterministic(e) and not has_window(e) and not is_generator(e)
 
@@ -176,10 +196,14 @@ def _join(node: Join, conditions: Conditions) -> Node:
 
     above = place(conditions, _PUSHED_THROUGH[node.how])
     on = place(conjuncts(node.condition), _PUSHED_ON[node.how])
+    if node.how in ("inner", "cross"):
+        # ``FROM a, b WHERE a.k = b.k`` is an inner join on the keys.
+        on, above = [*on, *(a for a in above if references(a))], [a for a in above if not references(a)]
     joined = replace(
         node,
         left=_push(node.left, down["left"]),
         right=_push(node.right, down["right"]),
         condition=conjunction(on),
+        how="inner" if node.how == "cross" and on else node.how,
     )
     return _filtered(joined, above)

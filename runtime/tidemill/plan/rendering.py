@@ -21,17 +21,48 @@ def is_simple(sql: str) -> bool:
     return len(sql) <= LONGEST_REPEATED and not VOLATILE.search(sql)
 
 
+class Bound(str):
+    """SQL of a value that stands anywhere, and the same over columns to be made first, each of those before it.
+
+    A SELECT that can make columns takes the latter: DuckDB copies what goes into and out of a lambda.
+    """
+
+    __slots__ = ("body", "parts")
+    parts: tuple[tuple[str, str], ...]
+    """Names and SQL of the columns."""
+    body: str
+
+    def __new__(cls, sql: str, parts: tuple[tuple[str, str], ...], body: str) -> Bound:
+        made = super().__new__(cls, sql)
+        made.parts, made.body = parts, body
+        return made
+
+
+def bound_name(sql: str) -> str:
+    """A name for a column that holds ``sql``."""
+    return f"x{zlib.crc32(sql.encode()):08x}"
+
+
 def let(sql: str, body: Callable[[str], str]) -> str:
     """``body`` with ``sql`` as its argument, evaluated once however often ``body`` writes it."""
     if is_simple(sql):
         return body(sql)
-    name = f"x{zlib.crc32(sql.encode()):08x}"
+    name = bound_name(sql)
     return f"list_transform([{sql}], lambda {name}: {body(name)})[1]"
 
 
 def to_local(sql: str, settings: Settings) -> str:
     """An instant (naive UTC) as the wall clock of the session's zone shows it."""
     return zone_local(sql, quote_text(settings.time_zone), settings.utc)
+
+
+def clock_text(local: str, form: str) -> str:
+    """A date or a wall clock by DuckDB's ``form``; as in Spark, years of more digits than the form's have a plus."""
+    usual = f"strftime({local}, {quote_text(form)})"
+    signed = re.sub(r"(?<!%)((?:%%)*)%Y", r"\1+%Y", form)
+    if signed == form:
+        return usual
+    return f"CASE WHEN year({local}) > 9999 THEN strftime({local}, {quote_text(signed)}) ELSE {usual} END"
 
 
 def from_local(sql: str, settings: Settings) -> str:

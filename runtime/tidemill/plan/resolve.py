@@ -175,6 +175,7 @@ class Scope:
             f"reference {quoted(*parts)} is ambiguous, could be: [{could}]; qualify it with an alias, "
             f"or take it from its DataFrame as df['{parts[-1]}']",
             "AMBIGUOUS_REFERENCE",
+            {"name": quoted(*parts), "referenceNames": f"[{could}]"},
         )
 
     def _path(self, attribute: Attribute, parts: Sequence[str], path: Sequence[str]) -> exp.Expression:
@@ -217,11 +218,14 @@ class Scope:
         what = f"a column, variable, or function parameter with name {quoted(*parts)} cannot be resolved"
         if not proposed:
             return AnalysisException(
-                f"{what}; there are no columns here", "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION"
+                f"{what}; there are no columns here",
+                "UNRESOLVED_COLUMN.WITHOUT_SUGGESTION",
+                {"objectName": quoted(*parts)},
             )
         return AnalysisException(
             f"{what}. Did you mean one of the following? [{', '.join(proposed)}]",
             "UNRESOLVED_COLUMN.WITH_SUGGESTION",
+            {"objectName": quoted(*parts), "proposal": ", ".join(proposed)},
         )
 
     # --- Parts of values --------------------------------------------------------------------------------------------
@@ -273,7 +277,11 @@ class Scope:
             )
         like = nearest(name, names)
         hint = f"; did you mean {like[0]!r}?" if like else ""
-        raise AnalysisException(f"no such struct field {quoted(name)} in {listed}{hint}", "FIELD_NOT_FOUND")
+        raise AnalysisException(
+            f"no such struct field {quoted(name)} in {listed}{hint}",
+            "FIELD_NOT_FOUND",
+            {"fieldName": quoted(name), "fields": listed},
+        )
 
     def _fields_of(self, base: exp.Expression, field: str, written: str) -> exp.Expression:
         shown = f"{pretty(base)}.{written}"

@@ -28,7 +28,7 @@ from tidemill.plan.sqlclauses import (
     refused,
     whole_group,
 )
-from tidemill.plan.subqueries import where
+from tidemill.plan.subqueries import selected, where
 
 Lookup = Callable[[str], Node | None]
 """The plan of a table or view by its name as written (``db.name`` with the dot), or None."""
@@ -125,7 +125,8 @@ class _Reader:
             else:
                 node = self._aggregate(node, e, [])
         else:
-            node = analyze.project(node, e.expressions, self.settings)
+            node, shown = selected(node, e.expressions, self.nested(), self.settings)
+            node = analyze.project(node, shown, self.settings)
         if distinct is not None:
             node = analyze.deduplicate(node, None, self.settings)
         if order is not None:
@@ -227,6 +228,7 @@ class _Reader:
                 f"the table or view {quoted(*parts)} cannot be found; make it with createOrReplaceTempView, or name it "
                 "in the manifest's sources, tables or queries",
                 "TABLE_OR_VIEW_NOT_FOUND",
+                {"relationName": quoted(*parts)},
             )
         return analyze.alias(node, parts[-1])
 

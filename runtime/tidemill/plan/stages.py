@@ -7,6 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from tidemill.kernel.mapping import MapFunction
 from tidemill.plan.expressions import UserFunction
 from tidemill.plan.nodes import JoinType, OutputMode
 
@@ -32,6 +33,8 @@ class Fragment:
     inputs: tuple[Input, ...]
     schema: pa.Schema
     functions: tuple[UserFunction, ...] = ()
+    plain: bool = False
+    """Whether it only picks columns of its one input, for which no query is needed."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,30 @@ class Observe(Operator):
     watermark: int
     delay: int
     """Microseconds."""
+
+
+@dataclass(frozen=True)
+class Mapped(Operator):
+    """Gives the rows, under the user's ``names``, to a function of record batches."""
+
+    function: MapFunction
+    names: tuple[str, ...]
+    made: tuple[str, ...]
+    """Names of the columns that come back."""
+
+
+@dataclass(frozen=True)
+class Measured(Operator):
+    """Passes rows on and reports figures of them: the one row that ``query`` makes of the relation ``rows``."""
+
+    name: str
+    query: Fragment
+    columns: tuple[str, ...]
+    """The figures' names."""
+
+    @property
+    def functions(self) -> tuple[UserFunction, ...]:
+        return self.query.functions
 
 
 @dataclass(frozen=True)
@@ -158,7 +185,13 @@ class Stage:
     no_data: bool = False
     """Whether a moved watermark alone may change its output or state."""
     whole: bool = False
-    """Whether one executor must see all of its rows: those of a sort, or of a limit."""
+    """Whether one executor must see all of its inputs' rows, which it sorts or limits."""
+
+    @property
+    def together(self) -> bool:
+        """Whether one executor must see all that its fragments give: a user's function may look at any of a batch's
+        rows, and figures of a batch are of all of them."""
+        return isinstance(self.operator, Mapped | Measured)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tidemill.plan.combine import apart
 from tidemill.plan.dialect import call
 from tidemill.plan.expressions import Settings
 from tidemill.plan.hidden import narrowed
+from tidemill.plan.names import pretty
 from tidemill.plan.nodes import Aggregate, Join, JoinType, Node, Project
 from tidemill.plan.resolve import Scope
 from tidemill.plan.sqlclauses import refused
@@ -31,6 +32,37 @@ def where(node: Node, condition: exp.Expression, reader: _Reader, settings: Sett
     for part in nested:
         node = _Subquery(node, part, reader, settings).node()
     return node
+
+
+def selected(
+    node: Node, items: list[exp.Expression], reader: _Reader, settings: Settings
+) -> tuple[Node, list[exp.Expression]]:
+    """``node`` with the values of the scalar subqueries of SELECT beside its columns, and the items that read them."""
+    if not any(i.find(exp.Query, exp.Exists) for i in items):
+        return node, items
+    shown: list[exp.Expression] = []
+    for item in items:
+        # A star is of what FROM gives, without the subqueries' values.
+        shown += (
+            [a.ref() for a in node.output]
+            if isinstance(item, exp.Star) and not any(item.args.values())
+            else [item]
+        )
+    for i, item in enumerate(shown):
+        if item.find(exp.Query, exp.Exists):
+            read = _Subquery(node, item, reader, settings)
+            node, shown[i] = read.valued(_named(item))
+    return node, shown
+
+
+def _named(item: exp.Expression) -> exp.Expression:
+    """The item under the name that its column has, which the reference that takes the subquery's place has not."""
+    if isinstance(item, exp.Alias):
+        return item
+    name = item.alias or ("scalarsubquery()" if isinstance(item, exp.Subquery) else pretty(item))
+    bare = item.copy()
+    bare.set("alias", None)
+    return exp.Alias(this=bare, alias=exp.to_identifier(name, quoted=True))
 
 
 def _conjuncts(e: exp.Expression) -> list[exp.Expression]:
@@ -145,7 +177,12 @@ class _Subquery:
 
     def _scalar(self) -> Node:
         """Comparisons with single values: each subquery is one row of a global aggregate, joined to every row."""
-        part, node = self.part.copy(), self.outer
+        node, part = self.valued(self.part)
+        return narrowed(analyze.filter_rows(node, part, self.settings), self.outer.output)
+
+    def valued(self, part: exp.Expression) -> tuple[Node, exp.Expression]:
+        """The outer rows with each subquery's value beside them, and ``part`` with references to the values."""
+        part, node = part.copy(), self.outer
         if part.find(exp.Exists) or any(i.args.get("query") for i in part.find_all(exp.In)):
             raise refused(
                 part,
@@ -166,7 +203,7 @@ class _Subquery:
             inner, _ = apart(node, inner)
             node = Join(node, inner, "cross", None)
             query.replace(inner.output[0].ref())
-        return narrowed(analyze.filter_rows(node, part, self.settings), self.outer.output)
+        return node, part
 
     def _refuse_stream(self, inner: Node) -> None:
         if inner.streaming:

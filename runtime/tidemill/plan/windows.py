@@ -127,6 +127,10 @@ def _time_of(window: exp.Anonymous, scope: Scope) -> tuple[exp.Expression, DataT
     if is_window_struct(kind):
         assert isinstance(kind, StructType)
         return last_instant(time), kind.fields[0].dataType
+    if isinstance(kind, StringType):
+        return exp.Cast(
+            this=time.copy(), to=exp.DataType(this=exp.DataType.Type.TIMESTAMPLTZ)
+        ), TimestampType()
     if not isinstance(kind, _TIMES):
         raise AnalysisException(
             f'cannot resolve "{pretty(window)}" due to data type mismatch: the first parameter requires the '

@@ -62,6 +62,11 @@ class Sink(ABC):
         return self
 
     @abstractmethod
+    def place(self) -> str:
+        """Where committables of this sink become visible, in words: only a sink of the same place may commit them.
+        Runs after ``check``; the same in every process, and without secrets."""
+
+    @abstractmethod
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         """Stage ``rows`` (the query's output columns) so that ``commit`` needs nothing else. No reader sees them."""
 

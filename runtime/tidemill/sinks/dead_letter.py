@@ -59,6 +59,9 @@ class DeadLetterSink(Sink):
     def for_executors(self) -> Sink:
         return DeadLetterSink(self.inner.for_executors(), self.schema)
 
+    def place(self) -> str:
+        return self.inner.place()
+
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self.inner.open(generation, query, tasks)
 

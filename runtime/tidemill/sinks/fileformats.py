@@ -227,7 +227,7 @@ def _codec(options: Options, default: str, known: dict[str, tuple[str, str]]) ->
     name = options.text("compression", default).lower()
     if name not in known:
         raise PySparkValueError(
-            f"The codec {name} is not available. Available codecs are {', '.join(known)}{did_you_mean(name, known)}.",
+            f"The codec {name} is not available. Available codecs are {', '.join(known)}{did_you_mean(name, known)}",
             "CODEC_NOT_AVAILABLE.WITH_AVAILABLE_CODECS_SUGGESTION",
         )
     return known[name]

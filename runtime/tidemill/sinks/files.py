@@ -44,11 +44,13 @@ class FileSink(Sink):
         self.format, self.schema, self.partition_by, self.time_zone = format, schema, partition_by, time_zone
         self.keep_empty = keep_empty
         """Write a file also where there are no rows: it tells the readers of a batch's output its columns."""
-        self._made: set[str] = set()
         self._query = ""
 
     def check(self) -> None:
         self._make_directories(self.path)
+
+    def place(self) -> str:
+        return f"files in {self.path}"
 
     def open(self, generation: Generation, query: str, tasks: int) -> None:
         self._query = query
@@ -77,16 +79,18 @@ class FileSink(Sink):
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         if rows.num_rows == 0 and not self.keep_empty:
             return Committable(task, {"files": []})
-        token, files = secrets.token_hex(4), []
+        token, files = secrets.token_hex(4), list[list[str]]()
         staging = self._staging(task.query)
         try:
             for number, (directory, part) in enumerate(self._split(rows)):
                 temporary = f"{task.batch:08d}-{task.task:04d}-{token}-{number}.tmp"
-                self._write(f"{staging}/{temporary}", part)
                 final = _final_name(task, self.format.suffix)
                 files.append([temporary, f"{directory}/{final}" if directory else final])
+                self._write(f"{staging}/{temporary}", part)
             _sync_all([staging])
         except OSError as error:
+            # Where the disk is full, what is of no use must not keep it so.
+            self.abort([Committable(task, {"files": files})])
             raise SinkError(
                 f"output directory {self.path}: batch {task.batch} cannot be written: {error.strerror}; "
                 "make room or mend its permissions, then start the query again"
@@ -99,8 +103,11 @@ class FileSink(Sink):
         return split(rows, self.schema, self.partition_by, self.time_zone)
 
     def _write(self, path: str, rows: pa.Table) -> None:
-        with open(path, "wb", buffering=0) as file:
+        # Buffered: what a disk that fills up cuts short is then written on, and the next write is an error. Writers of
+        # formats do not look at how much a raw file took.
+        with open(path, "wb") as file:
             self.format.write(rows, file)
+            file.flush()
             os.fsync(file.fileno())
 
     # --- One batch -------------------------------------------------------------------------------------------------
@@ -117,10 +124,8 @@ class FileSink(Sink):
     def _publish(self, temporary: str, final: str, touched: set[str]) -> None:
         path = f"{self.path}/{final}"
         directory = os.path.dirname(path)
-        if directory not in self._made:
-            touched |= _make_directories(directory, self.path)
-            self._made.add(directory)
-        touched.add(directory)
+        # Each time: who tidies up partitions may have taken away one that we made.
+        touched |= {directory, *_make_directories(directory, self.path)}
         there = os.path.lexists(path)
         if there and os.path.lexists(temporary):
             raise SinkError(
@@ -132,7 +137,12 @@ class FileSink(Sink):
             return
         try:
             os.rename(temporary, path)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if os.path.lexists(temporary):
+                raise SinkError(
+                    f"output directory {directory} was taken away while a file was put there; start the query again, "
+                    "which puts it there anew"
+                ) from error
             self._explain_missing(temporary, path)
         except OSError as error:
             raise SinkError(

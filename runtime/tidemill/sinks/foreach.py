@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill.errors import PySparkTypeError
+from tidemill.errors import PySparkAttributeError, PySparkTypeError
 from tidemill.sinks.base import Committable, Sink, TaskId, from_ipc
 from tidemill.sinks.memory import RowsSink, joined
 from tidemill.types import StructType
@@ -30,6 +30,9 @@ class ForeachBatchSink(RowsSink):
     def for_executors(self) -> Sink:
         return RowsSink()
 
+    def place(self) -> str:
+        return "foreachBatch"
+
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         self.function(self.make_frame(joined(committables, self.schema)), batch)
 
@@ -49,6 +52,9 @@ class ForeachSink(RowsSink):
     def for_executors(self) -> Sink:
         return RowsSink()
 
+    def place(self) -> str:
+        return "foreach"
+
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         for committable in sorted(committables, key=lambda c: c.task):
             rows = self.make_rows(from_ipc(committable.payload or b""))
@@ -63,12 +69,21 @@ def check_writer(writer: Any) -> None:
     """Raise as PySpark does if ``writer`` cannot be one."""
     if not hasattr(writer, "process"):
         if not callable(writer):
-            raise PySparkTypeError("Provided object is neither callable nor does it have a 'process' method")
+            raise PySparkAttributeError(
+                "Attribute `process` in provided object `f` is not callable: give a function of a row, or an object "
+                "with a 'process' method",
+                "ATTRIBUTE_NOT_CALLABLE",
+                {"attr_name": "process", "obj_name": "f"},
+            )
         return
     for name in ("open", "process", "close"):
         method = getattr(writer, name, None)
         if method is not None and not callable(method):
-            raise PySparkTypeError(f"Attribute '{name}' in provided object is not callable")
+            raise PySparkAttributeError(
+                f"Attribute `{name}` in provided object `f` is not callable.",
+                "ATTRIBUTE_NOT_CALLABLE",
+                {"attr_name": name, "obj_name": "f"},
+            )
 
 
 def _process(writer: Any, task: TaskId, rows: list[Any]) -> None:

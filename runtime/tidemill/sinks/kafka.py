@@ -39,6 +39,9 @@ class KafkaRecords(Sink):
         self.topic = topic
         self._records = records
 
+    def place(self) -> str:
+        raise NotImplementedError("the driver's sink commits")
+
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         if rows.num_rows == 0:
             return Committable(task, {"rows": 0})
@@ -70,17 +73,21 @@ class KafkaSink(KafkaRecords):
         self._marks: dict[int, Marker] = {}
         self._transactions: Transactions | None = None
         self._plain: Any = None
-        self._checked = False
+        self._cluster: str | None = None
         self._last = -1
         self._generation = Generation(0, "")
         self._query = ""
 
     def check(self) -> None:
-        kafkaclient.check_topic(self.config, self.topic)
-        self._checked = True
+        self._cluster = kafkaclient.check_topic(self.config, self.topic)
+
+    def place(self) -> str:
+        # The cluster by its own id: the brokers that one asks first may change.
+        topic = f"Kafka topic {self.topic!r}" if self.topic is not None else "the Kafka topics that rows name"
+        return f"{topic} of cluster {self._cluster}, {'exactly' if self.exactly_once else 'at least'} once"
 
     def open(self, generation: Generation, query: str, tasks: int) -> None:
-        if not self._checked:
+        if self._cluster is None:
             self.check()
         self._generation, self._query = generation, query
         if self.exactly_once:

@@ -84,19 +84,21 @@ def release(clients: list[Any], wait: bool = True) -> None:
     thread.join(_RELEASE_SECONDS if wait else 0)
 
 
-def check_topic(config: Mapping[str, Any], topic: str | None) -> None:
-    """Raise `SinkError` if no broker answers, or if ``topic`` is not there (and is not made by asking for it)."""
+def check_topic(config: Mapping[str, Any], topic: str | None) -> str:
+    """The id of the cluster.
+
+    Raises `SinkError` if no broker answers, or if ``topic`` is not there (and is not made by asking for it)."""
     import confluent_kafka
 
     producer = make(confluent_kafka.Producer, {**config, "allow.auto.create.topics": True})
     servers = config.get("bootstrap.servers")
     try:
         if topic is None:
-            producer.list_topics(timeout=ANSWER_SECONDS)
-            return
-        found = producer.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
+            return str(producer.list_topics(timeout=ANSWER_SECONDS).cluster_id)
+        answer = producer.list_topics(topic, timeout=ANSWER_SECONDS)
+        found = answer.topics[topic]
         if found.error is None:
-            return
+            return str(answer.cluster_id)
         # A broker that makes topics by itself does so when asked, and has it the next time.
         known = producer.list_topics(timeout=ANSWER_SECONDS).topics
     except confluent_kafka.KafkaException as error:
@@ -110,6 +112,7 @@ def check_topic(config: Mapping[str, Any], topic: str | None) -> None:
             f"topic {topic!r} is not on the broker {servers} ({found.error.str()})"
             f"{did_you_mean(topic, names) or '; create it first'}"
         )
+    return str(answer.cluster_id)
 
 
 def topic_of_rows(topic: object) -> str:

@@ -54,6 +54,9 @@ class RowsSink(Sink):
     def __init__(self, most: int | None = None) -> None:
         self.most = most
 
+    def place(self) -> str:
+        raise NotImplementedError("the driver's sink commits")
+
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         return Committable(task, payload=to_ipc(rows if self.most is None else rows.slice(0, self.most)))
 
@@ -70,6 +73,9 @@ class MemorySink(RowsSink):
 
     def for_executors(self) -> Sink:
         return RowsSink()
+
+    def place(self) -> str:
+        return "a table in memory"
 
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         rows = joined(committables, self.table.schema)
@@ -92,6 +98,9 @@ class ConsoleSink(RowsSink):
     def for_executors(self) -> Sink:
         return RowsSink(self.most)
 
+    def place(self) -> str:
+        return "the console"
+
     def commit(self, batch: int, committables: Sequence[Committable]) -> None:
         if batch <= self._last:
             return
@@ -109,6 +118,9 @@ class ConsoleSink(RowsSink):
 
 class NoopSink(Sink):
     """Drops everything: for measuring."""
+
+    def place(self) -> str:
+        return "nowhere (noop)"
 
     def prepare(self, task: TaskId, rows: pa.Table) -> Committable:
         return Committable(task)

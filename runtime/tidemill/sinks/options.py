@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.api.formats import SINKS, Format
-from tidemill.errors import AnalysisException, PySparkValueError, did_you_mean
+from tidemill.errors import AnalysisException, IllegalArgumentException, PySparkValueError, did_you_mean
 from tidemill.types import StructType
 
 _FROM_ELSEWHERE = ("checkpointlocation", "queryname")
@@ -46,8 +46,9 @@ class Options:
             _check_name(self.format, known, name)
         for group in known.one_of:
             if not any(name.lower() in self._given for name in group):
-                raise AnalysisException(
-                    f"{' or '.join(map(repr, group))} is not specified for format {self.format}."
+                raise IllegalArgumentException(
+                    f"{' or '.join(map(repr, group))} is not specified for format {self.format}.",
+                    "_LEGACY_ERROR_TEMP_2047",
                 )
 
     def text(self, name: str, default: str) -> str:
@@ -125,7 +126,8 @@ def check_columns(format: str, schema: StructType, partition_by: tuple[str, ...]
         if name.lower() not in (n.lower() for n in schema.names):
             raise AnalysisException(
                 f"Partition column {name} not found in existing columns ({', '.join(schema.names)})"
-                f"{did_you_mean(name, schema.names)}."
+                f"{did_you_mean(name, schema.names)}",
+                "_LEGACY_ERROR_TEMP_1196",
             )
     if partition_by and not SINKS[format].writes_files:
         raise AnalysisException(

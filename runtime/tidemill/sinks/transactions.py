@@ -83,6 +83,7 @@ class Transactions:
         name = producer.failed.name() if producer.failed is not None else kind.name()
         if kind.name() in _FENCED or name in _FENCED:
             self._forget(task, slot)
+            self._refuse_too_long(time.monotonic() - producer.began, error)
             raise self._fenced()
         if name in _PERMANENT or time.monotonic() > end:
             self._forget(task, slot)
@@ -95,6 +96,17 @@ class Transactions:
             producer.broken = True
             self._forget(task, slot)
         time.sleep(_PAUSE_SECONDS)
+
+    def _refuse_too_long(self, seconds: float, error: Exception) -> None:
+        """Brokers fence a producer too when they end a transaction of its that was open for too long."""
+        most = int(self.config.get("transaction.timeout.ms", 60_000)) / 1000
+        if seconds > most:
+            raise SinkError(
+                f"a transaction of query {self.query} was open for {seconds:.0f} s, and Kafka has ended it after "
+                f"{most:g} s (transaction.timeout.ms). Write less in one batch (maxOffsetsPerTrigger, say), or raise the "
+                "sink's option 'kafka.transaction.timeout.ms'; then start the query again, which writes that batch if "
+                "it is not there"
+            ) from error
 
     def _is_written(self, task: int, slot: int, marker: Marker) -> bool:
         """After a time-out nobody knows; a new producer ends the old transaction, and then its marker tells."""
@@ -143,6 +155,8 @@ class _Producer:
         self.failed: Any = None
         """The error of the first record that was not delivered; the transaction's own error is only its echo."""
         self.broken = False
+        self.began = time.monotonic()
+        """When the last transaction was begun."""
         own = {"transactional.id": name, "client.id": name, "on_delivery": self._delivered}
         self.client = kafkaclient.make(confluent_kafka.Producer, {**config, **own})
         end = time.monotonic() + patience
@@ -162,6 +176,7 @@ class _Producer:
         from confluent_kafka import TopicPartition
 
         self.failed = None
+        self.began = time.monotonic()
         self.client.begin_transaction()
         produce(self.client)
         offset = TopicPartition(marker.topic, 0, marker.next, marker.metadata())

@@ -99,8 +99,10 @@ def _own_schema(name: str, options: Mapping[str, str], user_schema: StructType |
         from tidemill.sources.socket import socket_schema
 
         return socket_schema(options)
-    from tidemill.sources.rate import RATE_SCHEMA
+    from tidemill.sources.rate import RATE_SCHEMA, RateSource
 
+    if name == "rate":
+        RateSource(options)  # says now what is wrong with the options
     return RATE_SCHEMA
 
 

@@ -67,8 +67,8 @@ class Rows:
 class SourceLog(ABC):
     """What a source must remember beyond the offsets that the driver keeps: numbered JSON lists.
 
-    A durable one lies beside the checkpoint, one for each source of a query. Entries survive a crash of the process as
-    soon as the call returns. Only the driver writes, one call at a time.
+    A durable one lies beside the checkpoint, one for each source of a query. Entries survive a crash and a power failure
+    as soon as the call returns. Only the driver writes, one call at a time.
     """
 
     @abstractmethod

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill.clock import SYSTEM, Clock
-from tidemill.errors import PySparkValueError, SourceError
+from tidemill.errors import AnalysisException, IllegalArgumentException, SourceError
 from tidemill.kernel.decode import text_rules
 from tidemill.kernel.moments import parse_moment
 from tidemill.kernel.records import Bad, text_value
@@ -127,20 +127,24 @@ def file_schema(
 ) -> StructType:
     """The schema of files: the user's or inferred, with the partition columns last.
 
-    Raises `SourceError` if the path names nothing, and Spark's error if a stream is given no schema.
+    Raises Spark's errors if the path names nothing, and if a stream is given no schema.
     """
     checked = file_options(format, options)
     place = place_of(checked)
     if not roots(place.path):
-        raise SourceError(
-            f"path {place.path!r} does not exist (looked for {local_path(place.path)}); create the directory first"
+        full = local_path(place.path)
+        meant = "" if full == place.path else f" (looked for {full})"
+        raise AnalysisException(
+            f"Path does not exist: {place.path}{meant}; create the directory first",
+            "PATH_NOT_FOUND",
+            {"path": place.path},
         )
     if user_schema is None and streaming and format != "text":
-        raise PySparkValueError(
+        raise IllegalArgumentException(
             "Schema must be specified when creating a streaming source DataFrame. If some files already exist in the "
             "directory, then depending on the file format you may be able to create a static DataFrame on that "
             "directory with 'spark.read.load(directory)' and infer schema from it.",
-            "STREAMING_SCHEMA_REQUIRED",
+            "_LEGACY_ERROR_TEMP_2048",
         )
     found = files(place)
     parts = StructType() if place.recursive else partition_schema(found, base_of(place), user_schema)
@@ -239,6 +243,7 @@ class FileSource(Source):
         self._clean = Cleaner(self._options)
         self._grown: set[str] = set()
         self._frozen: list[File] | None = None
+        self._asked = False
         self.open(MemorySourceLog())
 
     def _bytes(self) -> int | None:
@@ -266,6 +271,10 @@ class FileSource(Source):
         return {"n": 0, "files": []}
 
     def latest(self, start: Offset, limits: Limits) -> Offset:
+        if not self._asked:
+            # Whoever committed that batch may have died before it cleaned up.
+            self._asked = True
+            self._clean(from_json(start["files"]))
         self._seen.advance(start["n"], from_json(start["files"]))
         found = files(self._place) if self._frozen is None else self._frozen
         chosen = self._limited(self._ready(self._new(found)), limits)
@@ -401,7 +410,7 @@ class Cleaner:
 
     def _clean(self, file: File) -> None:
         about = os.stat(file.path)
-        if about.st_size != file.size:
+        if (about.st_size, about.st_mtime_ns) != (file.size, file.modified):
             log.warning("file %s has changed since it was read and is left where it is", file.path)
         elif self._mode == "delete":
             os.unlink(file.path)

@@ -3,12 +3,13 @@
 confluent-kafka makes a Python object of every record, which costs more than all the rest. The library inside its wheel
 can hand out pointers to records by the thousand (`rd_kafka_consume_batch`). Here numpy gathers the fields of all those
 records at once, and Arrow copies keys and values in one go: a `BinaryView` array is laid over librdkafka's buffers and
-cast to a plain one. Only letting the records go is a call each.
+cast to a plain one.
 
-One piece is not public: a record's timestamp lies behind the public part of its struct. It is read where 2.x has it,
-and the first and last of every batch are compared with what the public function says. Where anything of this does not
-hold (another platform, another layout), `available` is false or `Unusable` is raised, and the reader of
-`tidemill.sources.kafka_read` does the work, with the same answers.
+Two pieces are not public. A record's timestamp lies behind the public part of its struct; it is read where 2.x has it,
+and the first and last of every batch are compared with what the public function says. And records are let go together
+as the list that newer versions give out to share consumers, laid out as they lay it out, which is compared too; else
+each is a call. Where anything else does not hold (another platform, another layout), `available` is false or `Unusable`
+is raised, and the reader of `tidemill.sources.kafka_read` does the work, with the same answers.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ log = logging.getLogger(__name__)
 
 CONSUMER = 1
 NO_ERROR = 0
-_WORDS = 13
-"""Eight-byte words of a record that are gathered; see `Records`."""
+_PLACES = (0, 2, 3, 4, 5, 6, 7, 11, 12)
+"""Eight-byte words of ``rd_kafka_message_t``, and of what lies behind it, that are gathered; see `Records`."""
+ERROR, PARTITION, VALUE, VALUE_SIZE, KEY, KEY_SIZE, OFFSET, KIND, TIME = range(len(_PLACES))
 _WINDOW = 31
 """Arrow's views hold 31-bit offsets, so that memory is looked at through windows of 2 GB."""
 _INLINE = 12
@@ -92,7 +94,35 @@ def _declared(path: str) -> Any:
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
         setattr(made, name, function)
+    made.together = _declared_together(free, held)
     return made
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Functions over a list of records: a count and as many addresses."""
+
+    malloc: Any
+    count: Any
+    get: Any
+    destroy: Any
+
+
+def _declared_together(free: Any, held: Any) -> _Together | None:
+    """None where librdkafka is older than its share consumers."""
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    try:
+        found = _Together(
+            held.rd_kafka_mem_malloc, held.rd_kafka_messages_count, held.rd_kafka_messages_get,
+            free.rd_kafka_messages_destroy,
+        )  # fmt: skip
+    except AttributeError:
+        return None
+    found.malloc.restype, found.malloc.argtypes = pointer, [pointer, size]
+    found.count.restype, found.count.argtypes = size, [pointer]
+    found.get.restype, found.get.argtypes = pointer, [pointer, size]
+    found.destroy.restype, found.destroy.argtypes = None, [pointer]
+    return found
 
 
 def available() -> bool:
@@ -140,10 +170,9 @@ class Handle:
 
 @dataclass(frozen=True)
 class Records:
-    """Records that librdkafka owns until `Queue.release`: their addresses, and the words of each.
+    """Records that librdkafka owns until `Queue.release`: their addresses, and for each of `_PLACES` what they hold.
 
-    Words (of ``rd_kafka_message_t``, and behind it): 0 error, 2 partition, 3 payload, 4 length, 5 key, 6 key length,
-    7 offset, 11 flags and kind of timestamp, 12 timestamp.
+    `ERROR` and `PARTITION` are the lower halves of their words, the kind of timestamp is the upper half of `KIND`.
     """
 
     at: np.ndarray
@@ -154,17 +183,17 @@ class Records:
 
     @property
     def errors(self) -> np.ndarray:
-        return self.words[:, 0].astype(np.int32)
+        return self.words[ERROR].astype(np.int32)
 
     @property
     def offsets(self) -> np.ndarray:
-        return self.words[:, 7]
+        return self.words[OFFSET]
 
     def __getitem__(self, part: slice) -> Records:
-        return Records(self.at[part], self.words[part])
+        return Records(self.at[part], self.words[:, part])
 
 
-EMPTY = Records(np.empty(0, np.int64), np.empty((0, _WORDS), np.int64))
+EMPTY = Records(np.empty(0, np.int64), np.empty((len(_PLACES), 0), np.int64))
 
 
 class Queue:
@@ -211,79 +240,123 @@ class Queue:
     def _check(self, found: Records, i: int) -> None:
         kind = ctypes.c_int()
         moment = self._lib.rd_kafka_message_timestamp(int(found.at[i]), ctypes.byref(kind))
-        words = found.words[i]
-        if (moment, kind.value) != (int(words[12]), int(words[11]) >> 32) or int(
-            words[2]
-        ) & 0xFFFFFFFF != self._partition:
+        words = found.words[:, i].tolist()
+        told = (words[TIME], words[KIND] >> 32, words[PARTITION] & 0xFFFFFFFF)
+        if told != (moment, kind.value, self._partition):
             self.release(found)
             raise Unusable(f"records of librdkafka {confluent_kafka.libversion()[0]} are laid out otherwise")
 
     def release(self, records: Records) -> None:
-        collections.deque(map(self._lib.rd_kafka_message_destroy, records.at.tolist()), maxlen=0)
+        if not len(records):
+            return
+        together = self._lib.together
+        made = None if together is None else _as_list(together, records.at)
+        if made is not None:
+            together.destroy(made)
+        else:
+            collections.deque(map(self._lib.rd_kafka_message_destroy, records.at.tolist()), maxlen=0)
+
+
+def _as_list(together: _Together, at: np.ndarray) -> int | None:
+    """The address of a new list of the records at ``at``; None if this librdkafka lays out its lists otherwise."""
+    filled = np.concatenate([[len(at)], at])
+    # Room for what may lie behind it, so that asking is safe.
+    made: int | None = together.malloc(None, filled.nbytes + 64)
+    if not made:
+        return None
+    ctypes.memmove(made, filled.ctypes.data, filled.nbytes)
+    last = len(at) - 1
+    fits = together.count(made) == len(at) and together.get(made, 0) == int(at[0])
+    if fits and together.get(made, last) == int(at[last]):
+        return made
+    log.debug("librdkafka lays out lists of records otherwise; each is let go by itself")
+    _library().together = None
+    return None  # never mind the few bytes: how to free them is not known
 
 
 class _Memory:
     """This process's memory as an array, from an address on; only what is indexed is touched."""
 
-    def __init__(self, address: int, count: int, kind: str) -> None:
-        self.__array_interface__ = {"data": (address, True), "shape": (count,), "typestr": kind, "version": 3}
+    def __init__(self, address: int, count: int, kind: str, stride: int = 8) -> None:
+        self.__array_interface__ = {
+            "data": (address, True), "shape": (count,), "strides": (stride,), "typestr": kind, "version": 3,
+        }  # fmt: skip
 
 
 def _gather(at: np.ndarray) -> np.ndarray:
     lowest = int(at.min())
-    view = np.asarray(_Memory(lowest, (int(at.max()) - lowest) // 8 + _WORDS, "<i8"))
-    return view[((at - lowest) >> 3)[:, None] + np.arange(_WORDS)]
+    view = np.asarray(_Memory(lowest, (int(at.max()) - lowest) // 8 + _PLACES[-1] + 1, "<i8"))
+    words = np.empty((len(_PLACES), len(at)), np.int64)
+    start = (at - lowest) >> 3
+    for row, place in zip(words, _PLACES, strict=True):
+        np.take(
+            view[place:], start, out=row, mode="clip"
+        )  # in bounds anyway; the default mode copies once more
+    return words
 
 
 def binary(addresses: np.ndarray, lengths: np.ndarray) -> pa.Array:
     """Pieces of memory as an Arrow binary column of its own; address 0 is a null."""
     count = len(addresses)
-    views = np.zeros((count, 4), np.int32)
     there = addresses != 0
-    lengths = np.where(there, lengths, 0)
+    if not there.any():
+        return pa.nulls(count, pa.binary())
+    whole = bool(there.all())
+    lengths = lengths if whole else np.where(there, lengths, 0)
+    # A view is the length, a prefix that a cast does not need, the number of a window and the place in it.
+    views = np.zeros((count, 2), np.int64)
     views[:, 0] = lengths
-    _short(views, addresses, lengths)
-    long = lengths > _INLINE
     windows = addresses >> _WINDOW
-    numbers = np.unique(windows[long])
-    views[long, 2] = np.searchsorted(numbers, windows[long])
-    views[long, 3] = (addresses[long] & ((1 << _WINDOW) - 1)).astype(np.int32)
-    reach = (1 << _WINDOW) + (int(lengths.max()) if count else 0)
+    numbers = np.unique(windows[there])
+    views[:, 1] = (addresses & ((1 << _WINDOW) - 1)) << 32
+    if len(numbers) > 1:
+        views[:, 1] |= np.searchsorted(numbers, windows)
+    if int(lengths.min()) <= _INLINE:
+        _short(views, addresses, lengths)
+    reach = (1 << _WINDOW) + int(lengths.max())
     seen = [pa.foreign_buffer(int(n) << _WINDOW, reach) for n in numbers]
-    valid = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+    valid = None if whole else pa.py_buffer(np.packbits(there, bitorder="little"))
     laid = pa.Array.from_buffers(pa.binary_view(), count, [valid, pa.py_buffer(views), *seen])
     return laid.cast(pa.binary())
 
 
 def _short(views: np.ndarray, addresses: np.ndarray, lengths: np.ndarray) -> None:
-    """Write short values into their views, byte by byte of all of them; long ones need no prefix to be cast."""
-    places = np.flatnonzero((lengths > 0) & (lengths <= _INLINE))
-    if not len(places):
+    """Write short values into their views.
+
+    Eight bytes are read at once, up to a value's end: what stands before it is the record's own head, while what stands
+    behind it may not be there.
+    """
+    some = (lengths > 0) & (lengths <= _INLINE)
+    places = slice(None) if some.all() else np.flatnonzero(some)
+    at, size = addresses[places], lengths[places].astype(np.uint64)
+    if not len(at):
         return
-    at, size = addresses[places], lengths[places]
-    lowest = int(at.min())
-    view = np.asarray(_Memory(lowest, int(at.max()) - lowest + _INLINE, "|u1"))
-    inside = np.zeros((len(places), 16), np.uint8)
-    for i in range(int(size.max())):
-        longer = size > i
-        inside[longer, 4 + i] = view[at[longer] - lowest + i]
-    inside[:, :4] = size.astype("<i4")[:, None].view(np.uint8).reshape(-1, 4)
-    views[places] = inside.view(np.int32)
+    lowest = int(at.min()) - 8
+    eights = np.asarray(_Memory(lowest, int(at.max()) - lowest + _INLINE - 7, "<u8", stride=1))
+    start = at - lowest
+    last = eights[start + lengths[places] - 8]
+    first = last >> ((8 - np.minimum(size, 8)) * 8)
+    rest = np.zeros(len(at), np.uint64)
+    longer = np.flatnonzero(size > 8)
+    first[longer] = eights[start[longer]]
+    rest[longer] = last[longer] >> ((16 - size[longer]) * 8)
+    views[places, 0] = (size | first << 32).view(np.int64)
+    views[places, 1] = (first >> 32 | rest << 32).view(np.int64)
 
 
 def as_table(records: Records, topic: str, partition: int, schema: pa.Schema) -> tuple[pa.Table, int]:
     """Records as Arrow, independent of librdkafka, and the bytes of their keys and values."""
     words, count = records.words, len(records)
-    keys, values = binary(words[:, 5], words[:, 6]), binary(words[:, 3], words[:, 4])
-    stamps = pa.array(words[:, 12] * 1000).view(pa.timestamp("us"))
+    keys, values = binary(words[KEY], words[KEY_SIZE]), binary(words[VALUE], words[VALUE_SIZE])
+    stamps = pa.array(words[TIME] * 1000).view(pa.timestamp("us"))
     columns = [
         keys,
         values,
         pa.repeat(topic, count),
         pa.repeat(pa.scalar(partition, pa.int32()), count),
-        pa.array(words[:, 7]),
+        pa.array(words[OFFSET]),
         stamps,
         # librdkafka: 0 none, 1 create, 2 append; Spark: -1, 0, 1.
-        pa.array((words[:, 11] >> 32).astype(np.int32) - 1),
+        pa.array((words[KIND] >> 32).astype(np.int32) - 1),
     ]
-    return pa.table(columns, schema=schema), int(words[:, 4].sum() + words[:, 6].sum())
+    return pa.table(columns, schema=schema), int(words[VALUE_SIZE].sum() + words[KEY_SIZE].sum())

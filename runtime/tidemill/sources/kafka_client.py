@@ -121,10 +121,24 @@ class KafkaClient:
             try:
                 found = admin.list_topics(timeout=0.5 if not self._known else 2.0)
                 self._known = True
+                for topic, about in found.topics.items():
+                    # Without a leader for a moment: not gone, or all of it would be read again when it is back.
+                    if (
+                        about.error is not None
+                        and about.error.code() in PASSING
+                        and self._is_asked_for(topic)
+                    ):
+                        raise KafkaException(about.error)
                 return {t: sorted(m.partitions) for t, m in found.topics.items() if m.error is None}
             except KafkaException as error:
-                admin.poll(0)  # brings what librdkafka knows of the cause to `_on_error`
+                admin.poll(0.05)  # brings what librdkafka knows of the cause to `_on_error`
                 self._give_up(error, deadline)
+
+    def _is_asked_for(self, topic: str) -> bool:
+        options = self.options
+        if options.pattern is not None:
+            return options.pattern.fullmatch(topic) is not None
+        return topic in (options.topics or options.assigned)
 
     def _give_up(self, error: KafkaException, deadline: float) -> None:
         """Raise if there is no hope, or none in time; else return, to try again."""

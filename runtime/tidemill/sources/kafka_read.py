@@ -29,8 +29,8 @@ from tidemill.types import StructType, to_arrow_schema
 log = logging.getLogger(__name__)
 
 IDLE_CONSUMERS = 32
-"""Consumers kept between batches; each holds connections, threads and up to `QUEUE_KB` of records."""
-QUEUE_KB = 16_384
+"""Consumers kept between batches; each holds up to `QUEUE_KB` of records, and four times that where they are short."""
+QUEUE_KB = 4_096
 CHUNK = 10_000
 """Records taken from a consumer at once."""
 POLL_SECONDS = 0.005
@@ -130,7 +130,10 @@ def reader_settings(client: KafkaClient) -> dict[str, Any]:
     given = client.options.client
     # A full queue makes librdkafka pause for a second by default, ten times as long as it takes to empty one; the
     # number of records in it must not fill it before their bytes do.
+    # A broker is asked once at a time: while it waits for news of partitions that are read to their end, one whose
+    # queue has room again waits too, by default for half a second.
     queue = {
+        "fetch.wait.max.ms": 50,
         "fetch.queue.backoff.ms": 5,
         "queued.min.messages": 1_000_000,
         "queued.max.messages.kbytes": QUEUE_KB,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
 from pathlib import Path
 from typing import Any
 
-from tidemill.errors import CorruptCheckpointError
+from tidemill.errors import CheckpointError, CorruptCheckpointError
 from tidemill.sources.base import SourceLog
 
 
@@ -31,8 +32,9 @@ class MemorySourceLog(SourceLog):
 class DirectorySourceLog(SourceLog):
     """One small file per entry, each with a checksum; a compacted entry is named ``<n>.compact``.
 
-    Files appear by rename. A compacted entry makes those below it void, so that a crash between its appearance and
-    their deletion does no harm.
+    Files appear by rename, and are durable before the call returns: the driver's log is, by the end of the batch, and
+    it builds on them. A compacted entry makes those below it void, so that a crash between its appearance and their
+    deletion does no harm.
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -60,11 +62,29 @@ class DirectorySourceLog(SourceLog):
         return [(int(name.partition(".")[0]), name.endswith(".compact")) for name in names]
 
     def _write(self, name: str, entry: list[Any]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
         body = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
         hidden = self.directory / f".{name}.{os.getpid()}"
-        hidden.write_bytes(b"%08x\n" % zlib.crc32(body) + body)
-        hidden.replace(self.directory / name)
+        try:
+            self._make_directory()
+            with open(hidden, "wb") as file:
+                file.write(b"%08x\n" % zlib.crc32(body) + body)
+                file.flush()
+                os.fsync(file.fileno())
+            hidden.replace(self.directory / name)
+            _sync(self.directory)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                hidden.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"source log entry {self.directory / name} cannot be written: {error.strerror}; make room on its file "
+                "system or mend it, then start the query again: it goes on where it was"
+            ) from error
+
+    def _make_directory(self) -> None:
+        missing = [d for d in (self.directory, *self.directory.parents) if not d.exists()]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            _sync(made.parent)
 
     def _read(self, path: Path) -> list[Any]:
         checksum, _, body = path.read_bytes().partition(b"\n")
@@ -75,6 +95,15 @@ class DirectorySourceLog(SourceLog):
             )
         entry: list[Any] = json.loads(body)
         return entry
+
+
+def _sync(directory: Path) -> None:
+    """Return once the names in a directory survive a power failure."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _name(n: int, compact: bool) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from tidemill.errors import SourceError
+from tidemill.errors import AnalysisException, SourceError
 from tidemill.sources.base import Limits, Offset, Partition, Rows, Source
 from tidemill.sources.options import Options
 from tidemill.types import StringType, StructField, StructType, TimestampType, to_arrow_schema
@@ -27,8 +27,12 @@ CONNECT_SECONDS = 5.0
 
 def socket_schema(options: Mapping[str, str]) -> StructType:
     """``value STRING``, and ``timestamp`` (when the line arrived) with ``includeTimestamp``."""
+    checked = Options("socket", options, KNOWN)
+    for name, condition in (("host", "_LEGACY_ERROR_TEMP_1295"), ("port", "_LEGACY_ERROR_TEMP_1296")):
+        if checked.text(name) is None:
+            raise AnalysisException(f'Set a {name} to read from with option("{name}", ...).', condition)
     fields = [StructField("value", StringType())]
-    if Options("socket", options, KNOWN).flag("includeTimestamp"):
+    if checked.flag("includeTimestamp"):
         fields.append(StructField("timestamp", TimestampType()))
     return StructType(fields)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tidemill.sql.functions.userdefined import UserDefinedFunction
     from tidemill.sql.group import GroupedData
     from tidemill.sql.missing import DataFrameNaFunctions
+    from tidemill.sql.observation import Observation
     from tidemill.sql.readwriter import DataFrameReader, DataFrameWriter
     from tidemill.sql.row import Row
     from tidemill.sql.session import SparkSession
@@ -26,7 +27,7 @@ _HOMES = {
     "Catalog": "catalog", "Column": "column", "DataFrame": "dataframe", "DataFrameNaFunctions": "missing",
     "DataFrameReader": "readwriter", "DataFrameWriter": "readwriter", "GroupedData": "group", "Row": "row",
     "SparkSession": "session", "UDFRegistration": "udf", "UserDefinedFunction": "functions.userdefined",
-    "Window": "window", "WindowSpec": "window", "functions": "", "streaming": "", "types": "",
+    "Observation": "observation", "Window": "window", "WindowSpec": "window", "functions": "", "streaming": "", "types": "",
 }  # fmt: skip
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "DataFrameReader",
     "DataFrameWriter",
     "GroupedData",
+    "Observation",
     "Row",
     "SparkSession",
     "UDFRegistration",

@@ -10,7 +10,9 @@ from tidemill.errors import PySparkTypeError
 def wrong_type(name: str, expected: str, value: Any) -> NoReturn:
     """Refuse an argument as PySpark words it: ``Argument `col` should be Column or str, got int.``"""
     raise PySparkTypeError(
-        f"Argument `{name}` should be {expected}, got {type(value).__name__}.", "NOT_EXPECTED_TYPE"
+        f"Argument `{name}` should be {expected}, got {type(value).__name__}.",
+        "NOT_EXPECTED_TYPE",
+        {"arg_name": name, "expected_type": expected, "arg_type": type(value).__name__},
     )
 
 

@@ -137,8 +137,9 @@ def _fitted(column: pa.ChunkedArray, field: StructField, time_zone: str) -> pa.C
         if column.type.tz is None:
             import pyarrow.compute as pc  # slow to import, and few programs get here
 
-            # A time without a zone is wall clock time of the session; hours that a clock skips or repeats take a side.
-            micros = pc.assume_timezone(micros, time_zone, ambiguous="earliest", nonexistent="latest")
+            # A time without a zone is wall clock time of the session; of an hour that it repeats
+            # the second counts, as in PySpark.
+            micros = pc.assume_timezone(micros, time_zone, ambiguous="latest", nonexistent="latest")
         return micros.cast(pa.timestamp("us", "UTC")).cast(target)
     if pa.types.is_timestamp(target) and pa.types.is_timestamp(column.type):
         return column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(target)

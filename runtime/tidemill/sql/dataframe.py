@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from tidemill.errors import (
     AnalysisException,
+    IllegalArgumentException,
     PySparkAttributeError,
     PySparkNotImplementedError,
     PySparkTypeError,
@@ -20,13 +21,16 @@ from tidemill.errors import (
 )
 from tidemill.kernel.show import show
 from tidemill.plan import analyze
+from tidemill.plan.check import UNSUPPORTED
 from tidemill.plan.nodes import LocalData, Node
 from tidemill.sql import functions as F
 from tidemill.sql.arguments import expect, wrong_type
 from tidemill.sql.column import Column, ColumnOrName, named_tree, tree
 from tidemill.sql.data import parse_schema
 from tidemill.sql.explain import explain
+from tidemill.sql.functions import adapters
 from tidemill.sql.missing import DataFrameNaFunctions
+from tidemill.sql.observation import Observation
 from tidemill.sql.row import Row
 from tidemill.sql.statistics import DESCRIBED, SUMMARISED, summarised, unpivot
 from tidemill.sql.treestring import tree_string
@@ -54,7 +58,6 @@ _ABSENT = {
     "lateralJoin": "use explode() or a join",
     "transpose": "use toPandas().T",
     "sampleBy": "use sample() on each part",
-    "observe": "the progress report counts input, output and late rows of each batch",
 }
 """What PySpark's DataFrame has and ours has not, with what does the same."""
 
@@ -145,6 +148,8 @@ class DataFrame:
 
     def select(self, *cols: Any) -> DataFrame:
         """These columns, given by name or as expressions; ``*`` is all of them."""
+        for col in cols[0] if len(cols) == 1 and isinstance(cols[0], (list, tuple)) else cols:
+            expect(col, (Column, str), "col", "Column or str")
         return self._with(analyze.project(self._plan, self._trees(cols), self._settings))
 
     def selectExpr(self, *expr: Any) -> DataFrame:
@@ -299,6 +304,9 @@ class DataFrame:
             raise PySparkNotImplementedError(
                 "sample(withReplacement=True) does not exist; sample without it", "NOT_IMPLEMENTED"
             )
+        self._refuse_stream(
+            "Sampling is not supported on streaming DataFrames/Datasets; filter by a hash of a key"
+        )
         return self.filter(F.rand(seed) < float(fraction))
 
     def randomSplit(self, weights: list[float], seed: int | None = None) -> list[DataFrame]:
@@ -437,10 +445,18 @@ class DataFrame:
 
     def exceptAll(self, other: DataFrame) -> DataFrame:
         """The rows that are not in ``other``, as often as they are more often here."""
+        for frame in (self, other):
+            frame._refuse_stream(
+                "Except All of streaming DataFrames/Datasets is not supported; use a left anti join"
+            )
         return self._all_of(other, keep="> 0")
 
     def intersectAll(self, other: DataFrame) -> DataFrame:
         """The rows that are in both, as often as they are in the rarer."""
+        for frame in (self, other):
+            frame._refuse_stream(
+                "Intersect of streaming DataFrames/Datasets is not supported; use a left semi join"
+            )
         return self._all_of(other, keep="<= 0")
 
     def _all_of(self, other: DataFrame, keep: str) -> DataFrame:
@@ -475,10 +491,14 @@ class DataFrame:
 
     def cache(self) -> DataFrame:
         """Accepted; the rows are computed when they are asked for."""
-        return self
+        return self.persist()
 
     def persist(self, storageLevel: Any = None) -> DataFrame:
         """Accepted; the rows are computed when they are asked for."""
+        self._refuse_stream(
+            "Queries with streaming sources must be executed with writeStream.start(); persist the rows of a batch, in "
+            "foreachBatch"
+        )
         return self
 
     def unpersist(self, blocking: bool = False) -> DataFrame:
@@ -503,7 +523,12 @@ class DataFrame:
         found = parse_schema(schema)
         if not isinstance(found, StructType):
             wrong_type("schema", "StructType or str", schema)
-        return self._with(analyze.map_batches(self._plan, func, kind, found))
+        taken, zone = self.schema, lambda: self._session._zone
+        if kind == "pandas":
+            adapted = adapters.batches_by_pandas(func, taken, found, zone)
+        else:
+            adapted = adapters.batches_by_arrow(func, taken, zone)
+        return self._with(analyze.map_batches(self._plan, adapted, kind, found))
 
     # --- Actions ----------------------------------------------------------------------------------------------------
 
@@ -541,8 +566,8 @@ class DataFrame:
     def tail(self, num: int) -> list[Row]:
         """The last ``num`` rows."""
         expect(num, int, "num", "int")
-        table = self._table()
-        return rows(table.slice(max(table.num_rows - num, 0)), self.schema)
+        found = self.collect()
+        return found[max(len(found) - num, 0) :]
 
     def show(self, n: int = 20, truncate: bool | int = True, vertical: bool = False) -> None:
         """Print the first ``n`` rows, as Spark does."""
@@ -651,6 +676,29 @@ class DataFrame:
 
     def _bound(self, e: exp.Expression) -> exp.Expression:
         return self._session.udf.bound(e)
+
+    def observe(self, observation: Observation | str, *exprs: Column) -> DataFrame:
+        """The same rows; the aggregates ``exprs`` of each batch come in its progress report, under ``observation``.
+        Of rows that do not stream, an `Observation` tells."""
+        expect(observation, (Observation, str), "observation", "Observation or str")
+        if not exprs:
+            raise PySparkValueError("At least one exprs must be specified.", "CANNOT_BE_EMPTY")
+        for e in exprs:
+            expect(e, Column, "exprs", "list[Column]")
+        if isinstance(observation, str):
+            made = analyze.observe(self._plan, observation, self._trees(exprs), self._settings)
+            return self._with(made) if self.isStreaming else self
+        if self.isStreaming:
+            raise IllegalArgumentException(
+                "Observation does not support streaming Datasets: each batch has figures of its own. Give observe() a "
+                "name, and read query.lastProgress.observedMetrics or register a StreamingQueryListener"
+            )
+        observation._of(self.agg(*exprs))
+        return self
+
+    def _refuse_stream(self, why: str) -> None:
+        if self.isStreaming:
+            raise AnalysisException(why, UNSUPPORTED)
 
     def _trees(self, cols: tuple[Any, ...]) -> list[exp.Expression]:
         """The expressions of columns given one by one or as one list, registered functions bound."""

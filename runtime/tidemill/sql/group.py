@@ -73,7 +73,8 @@ class GroupedData:
         """A column for each of ``values`` of ``pivot_col``, or for each that there is."""
         if self._df.isStreaming:
             raise AnalysisException(
-                "pivot is not supported on streaming DataFrames/Datasets; aggregate with conditions"
+                "pivot is not supported on streaming DataFrames/Datasets; aggregate with conditions",
+                "_LEGACY_ERROR_TEMP_3063",
             )
         column = Column(by_name(pivot_col)) if isinstance(pivot_col, str) else pivot_col
         if values is None:
@@ -84,13 +85,10 @@ class GroupedData:
         return made
 
     def applyInPandas(self, func: Callable[..., Any], schema: StructType | str) -> DataFrame:
-        """What ``func`` makes of each group as a pandas DataFrame; it may take the key, a tuple, before it."""
+        """What ``func`` makes of each group as a pandas DataFrame; it may take the key, a tuple, before it. The groups
+        of a stream are those of each batch."""
         import inspect
 
-        if self._df.isStreaming:
-            raise PySparkNotImplementedError(
-                "applyInPandas is not supported on streams; aggregate, or use foreachBatch", "NOT_IMPLEMENTED"
-            )
         names = [f"__key_{i}" for i in range(len(self._keys))]
         keyed = self._df.withColumns({n: Column(k.copy()) for n, k in zip(names, self._keys, strict=True)})
         takes_key = len(inspect.signature(func).parameters) == 2

@@ -51,7 +51,9 @@ class Reader(OptionSetter):
 
     def _scan(self, streaming: bool, name: str = "") -> DataFrame:
         kind = (self._format or self._session._config.get("spark.sql.sources.default") or "parquet").lower()
-        found = sources.reader_schema(kind, self._options, self._schema, streaming)
+        # What a batch would infer, a stream may too, if the session says so.
+        given = streaming and not self._session._config.flag("spark.sql.streaming.schemaInference")
+        found = sources.reader_schema(kind, self._options, self._schema, given)
         plan = analyze.scan(kind, self._options, found, streaming, name, user_schema=self._schema)
         return self._session._frame(plan)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidemill.errors import PySparkAttributeError, PySparkTypeError, PySparkValueError
+from tidemill.errors import PySparkAttributeError, PySparkRuntimeError, PySparkTypeError, PySparkValueError
 
 
 class Row(tuple[Any, ...]):
@@ -80,7 +80,7 @@ class Row(tuple[Any, ...]):
 
     def __setattr__(self, key: str, value: Any) -> None:
         if key != "__fields__":
-            raise PySparkValueError(f"Row is read-only; make a new Row to change {key!r}", "READ_ONLY")
+            raise PySparkRuntimeError(f"Row is read-only; make a new Row to change {key!r}", "READ_ONLY")
         self.__dict__[key] = value
 
     def __reduce__(self) -> Any:

@@ -88,4 +88,5 @@ def missing(name: str, known: list[str]) -> AnalysisException:
         f"The table or view `{name}` cannot be found. Verify the spelling and correctness of the schema and "
         f"catalog{did_you_mean(name, known)}",
         "TABLE_OR_VIEW_NOT_FOUND",
+        {"relationName": f"`{name}`"},
     )

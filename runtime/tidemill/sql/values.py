@@ -31,11 +31,11 @@ def python_values(column: pa.Array | pa.ChunkedArray, kind: DataType) -> list[An
         case MapType(key, value):
             keys, items = python_values(column.keys, key), python_values(column.items, value)
             return [
-                None if at is None else dict(zip(keys[at], items[at], strict=True)) for at in _slices(column)
+                None if at is None else dict(zip(keys[at], items[at], strict=True)) for at in slices(column)
             ]
         case ArrayType(element):
             flat = python_values(column.values, element)
-            return [None if at is None else flat[at] for at in _slices(column)]
+            return [None if at is None else flat[at] for at in slices(column)]
         case TimestampType():
             return _instants(column)
     return list(column.to_pylist())
@@ -53,7 +53,7 @@ def _structs(column: pa.StructArray, kind: StructType) -> list[Any]:
     return [row if there else None for row, there in zip(made, column.is_valid().to_pylist(), strict=True)]
 
 
-def _slices(column: Any) -> list[slice | None]:
+def slices(column: Any) -> list[slice | None]:
     """Where each list of a list or map array lies in its values; None for a null."""
     offsets = column.offsets.to_pylist()
     valid = column.is_valid().to_pylist() if column.null_count else [True] * len(column)

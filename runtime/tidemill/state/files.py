@@ -44,7 +44,10 @@ class DirectoryStore(StateStore):
         first = next(iter(new))
         pack = f"{first.version:012d}-{first.generation}-{first.attempt}-{secrets.token_hex(4)}.pack"
         pieces, slices = lay_out(pack, new)
-        descriptor = self._create(f"{index.directory}/{pack}", pieces)
+        try:
+            descriptor = self._create(f"{index.directory}/{pack}", pieces)
+        except OSError as error:
+            raise _unwritten(f"{index.directory}/{pack}", error) from error
         with self._lock:
             index.add(pack, slices)
             self._unsynced.append(descriptor)
@@ -69,12 +72,10 @@ class DirectoryStore(StateStore):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             _write_all(descriptor, pieces)
-        except OSError as error:
+        except BaseException:
             os.close(descriptor)
-            raise CheckpointError(
-                f"state file {path} cannot be written: {error.strerror}; make room on its file system, "
-                "then start the query again"
-            ) from error
+            _unlink(path)  # it would lie there for ever, and on a full disk at that
+            raise
         return descriptor
 
     def get(self, names: Iterable[BlobName]) -> dict[BlobName, bytes]:
@@ -126,11 +127,16 @@ class DirectoryStore(StateStore):
         with self._lock:
             descriptors, self._unsynced = self._unsynced, []
             directories, self._directories = self._directories, set()
-        for descriptor in descriptors:
-            os.fsync(descriptor)
-            os.close(descriptor)
-        for directory in directories:
-            sync_directory(directory)
+        try:
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+            for directory in directories:
+                sync_directory(directory)
+        except OSError as error:
+            raise _unwritten(os.fspath(self.path), error) from error
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def close(self) -> None:
         with self._lock:
@@ -181,6 +187,7 @@ class _Index:
             live.discard(name)
             if not live:
                 del self._live[found.pack]
+                self._seen.discard(found.pack)
                 _unlink(f"{self.directory}/{found.pack}")
 
 
@@ -216,6 +223,13 @@ def _read_blob(index: _Index, name: BlobName, where: Slice | None, open_packs: d
             path, name, f"its checksum is {zlib.crc32(data):08x}, and the index says {where.crc32:08x}"
         )
     return data
+
+
+def _unwritten(path: str, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"state file {path} cannot be written: {error.strerror}; make room on its file system or mend it, then start "
+        "the query again: it goes on where it was"
+    )
 
 
 def _damaged(path: str, name: BlobName, what: str) -> CorruptCheckpointError:

@@ -14,6 +14,7 @@ FAMILIES = (
     "hashes",
     "patterns",
     "documents",
+    "separated",
     "urls",
     "intervals",
 )

@@ -31,7 +31,7 @@ def packed(kind: DataType, options: dict[str, str], zone: str) -> str:
     return base64.b32encode(text.encode()).decode().rstrip("=").lower()
 
 
-def _unpacked(word: str) -> tuple[DataType, dict[str, str], str]:
+def unpacked(word: str) -> tuple[DataType, dict[str, str], str]:
     raw = base64.b32decode(word.upper() + "=" * (-len(word) % 8))
     found = json.loads(raw)
     return from_json_value(found["kind"]), found["options"], found["zone"]
@@ -39,9 +39,10 @@ def _unpacked(word: str) -> tuple[DataType, dict[str, str], str]:
 
 @kernel("from_json")
 def _from_json(word: str) -> KernelFunction:
-    kind, options, zone = _unpacked(word)
+    kind, options, zone = unpacked(word)
     reader = Reader(kind, options, zone)
-    return by_row(reader.read, duck_type(kind), _storable(kind))
+    # Not that it were volatile: DuckDB would move conditions on what was read below the reading, and read twice.
+    return by_row(reader.read, duck_type(kind), _storable(kind), volatile=True)
 
 
 def _storable(kind: DataType) -> pa.DataType:
@@ -136,4 +137,4 @@ def _json_object_keys() -> KernelFunction:
     return by_row(outermost, "VARCHAR[]", pa.list_(pa.string()))
 
 
-__all__ = ["OPTIONS", "Reader", "packed"]
+__all__ = ["OPTIONS", "Reader", "packed", "unpacked"]

@@ -7,7 +7,7 @@ import importlib
 from tidemill.plan.functions.registry import FUNCTIONS, Call, Function, lookup
 
 FAMILIES = (
-    "conditional", "math", "string", "datetime", "collection", "higher", "json", "hash", "aggregate", "statistics", "window",
+    "conditional", "math", "string", "datetime", "collection", "higher", "json", "csv", "hash", "aggregate", "statistics", "window",
     "misc", "fields",
 )  # fmt: skip
 

@@ -532,6 +532,11 @@ def _arrays_zip(call: Call) -> Typed:
 
 @special("shuffle", least=1, most=2, deterministic=False)
 def _shuffle(call: Call) -> Typed:
+    if len(call) == 2:
+        raise AnalysisException(
+            "shuffle() with a seed is not supported, as its order would not be Spark's; leave the seed out",
+            "UNSUPPORTED_FEATURE",
+        )
     value, kind = _element_type(call)
     pairs = f"list_transform({value.sql}, lambda v_: struct_pack(r := random(), v := v_))"
     return Typed(f"list_transform(list_sort({pairs}), lambda p_: p_.v)", kind, value.nullable)

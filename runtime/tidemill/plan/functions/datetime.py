@@ -9,7 +9,7 @@ from tidemill.plan.arithmetic import shifted
 from tidemill.plan.casts import cast
 from tidemill.plan.functions.registry import Call, define, special
 from tidemill.plan.literals import MICROS, MONTHS, unit_name
-from tidemill.plan.rendering import from_local, let, to_local, zone_instant, zone_local
+from tidemill.plan.rendering import clock_text, from_local, let, to_local, zone_instant, zone_local
 from tidemill.plan.typed import Typed, cast_sql, failure, quote_text
 from tidemill.types import (
     ByteType,
@@ -362,11 +362,8 @@ def _date_format(call: Call) -> Typed:
         tokens = patterns.tokens(str(pattern.value), writing=True)
         native = patterns.strftime(tokens)
         if native is not None:
-            return Typed(
-                f"strftime({to_local(value.sql, call.settings)}, {quote_text(native)})",
-                StringType(),
-                value.nullable,
-            )
+            sql = let(to_local(value.sql, call.settings), lambda x: clock_text(x, native))
+            return Typed(sql, StringType(), value.nullable)
     sql = f"tm_date_format({value.sql}, {call.coerced(1, StringType()).sql}, {quote_text(call.settings.time_zone)})"
     return Typed(sql, StringType(), value.nullable or pattern.nullable)
 
@@ -464,9 +461,8 @@ def _from_unixtime(call: Call) -> Typed:
     if pattern.value is not None:
         native = patterns.strftime(patterns.tokens(str(pattern.value), writing=True))
         if native is not None:
-            return Typed(
-                f"strftime({to_local(instant, call.settings)}, {quote_text(native)})", StringType(), nullable
-            )
+            sql = let(to_local(instant, call.settings), lambda x: clock_text(x, native))
+            return Typed(sql, StringType(), nullable)
     sql = f"tm_date_format({instant}, {pattern.sql}, {quote_text(call.settings.time_zone)})"
     return Typed(sql, StringType(), nullable)
 

@@ -24,7 +24,6 @@ def _version(call: Call) -> Typed:
 
 define("current_catalog", "-> string", "'spark_catalog'")
 define("current_database current_schema", "-> string", "'default'")
-define("input_file_name", "-> string", "''", deterministic=False)
 
 
 @special("spark_partition_id", most=0, deterministic=False)

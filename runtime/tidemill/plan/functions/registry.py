@@ -305,7 +305,9 @@ def lookup(name: str) -> Function:
         close = nearest(name, FUNCTIONS, 3)
         hint = f"; did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
         raise AnalysisException(
-            f"function {name!r} is not known{hint} docs/functions lists all that are", "UNRESOLVED_ROUTINE"
+            f"function {name!r} is not known{hint} docs/api-coverage.md lists all that are",
+            "UNRESOLVED_ROUTINE",
+            {"routineName": f"`{name}`"},
         )
     return found
 

@@ -429,6 +429,35 @@ def _is_valid_utf8(call: Call) -> Typed:
     return Typed(sql, BooleanType(), value.nullable)
 
 
+@special("make_valid_utf8", least=1, most=1)
+def _make_valid_utf8(call: Call) -> Typed:
+    """Bytes become text by replacing what is not UTF-8."""
+    value = call.arg(0)
+    if isinstance(value.type, BinaryType):
+        return cast(value, StringType(), call.settings)
+    return call.coerced(0, StringType())
+
+
+@special("validate_utf8", least=1, most=1)
+def _validate_utf8(call: Call) -> Typed:
+    value = call.arg(0)
+    if not isinstance(value.type, BinaryType):
+        return call.coerced(0, StringType())
+    error = failure(
+        "INVALID_UTF8_STRING", "Invalid UTF8 byte sequence found in the bytes {}.", f"hex({value.sql})"
+    )
+    sql = f"CASE WHEN {value.sql} IS NOT NULL THEN coalesce(TRY(decode({value.sql})), {error}) END"
+    return Typed(sql, StringType(), value.nullable)
+
+
+@special("try_validate_utf8", least=1, most=1)
+def _try_validate_utf8(call: Call) -> Typed:
+    value = call.arg(0)
+    if not isinstance(value.type, BinaryType):
+        return call.coerced(0, StringType())
+    return Typed(f"TRY(decode({value.sql}))", StringType(), True)
+
+
 @special("encode", least=2, most=2)
 def _encode(call: Call) -> Typed:
     text, charset = call.coerced(0, StringType()), call.coerced(1, StringType())

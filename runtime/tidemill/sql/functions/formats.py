@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tidemill.sql.arguments import wrong_type
 from tidemill.sql.column import Column, ColumnOrName
 from tidemill.sql.functions.building import call, lit, option_map, schema_text
 from tidemill.types import DataType
+
+
+def from_csv(col: ColumnOrName, schema: Column | str, options: Mapping[str, str] | None = None) -> Column:
+    """A line of CSV as a struct of ``schema``; what does not fit is null."""
+    if not isinstance(schema, (Column, str)):
+        wrong_type("schema", "Column or str", schema)
+    return call("from_csv", col, schema_text(schema), option_map(options))
 
 
 def from_json(
@@ -38,9 +46,19 @@ def json_tuple(col: ColumnOrName, *fields: str) -> Column:
     return call("json_tuple", col, *map(lit, fields))
 
 
+def schema_of_csv(csv: Column | str, options: Mapping[str, str] | None = None) -> Column:
+    """The schema of one line of CSV, as DDL."""
+    return call("schema_of_csv", lit(csv), option_map(options))
+
+
 def schema_of_json(json: Column | str, options: Mapping[str, str] | None = None) -> Column:
     """The schema of one JSON text, as DDL."""
     return call("schema_of_json", lit(json), option_map(options))
+
+
+def to_csv(col: ColumnOrName, options: Mapping[str, str] | None = None) -> Column:
+    """A struct as a line of CSV."""
+    return call("to_csv", col, option_map(options))
 
 
 def to_json(col: ColumnOrName, options: Mapping[str, str] | None = None) -> Column:
@@ -49,11 +67,14 @@ def to_json(col: ColumnOrName, options: Mapping[str, str] | None = None) -> Colu
 
 
 __all__ = [
+    "from_csv",
     "from_json",
     "get_json_object",
     "json_array_length",
     "json_object_keys",
     "json_tuple",
+    "schema_of_csv",
     "schema_of_json",
+    "to_csv",
     "to_json",
 ]

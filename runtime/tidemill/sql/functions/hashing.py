@@ -41,11 +41,6 @@ def hash(*cols: ColumnOrName) -> Column:
     return call("hash", *cols)
 
 
-def input_file_name() -> Column:
-    """The file that the row was read from; empty if from none."""
-    return call("input_file_name")
-
-
 def isnan(col: ColumnOrName) -> Column:
     """Whether a number is NaN."""
     return call("isnan", col)
@@ -197,7 +192,6 @@ __all__ = [
     "equal_null",
     "hash",
     "ifnull",
-    "input_file_name",
     "isnan",
     "isnotnull",
     "isnull",

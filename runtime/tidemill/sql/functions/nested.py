@@ -266,6 +266,11 @@ def size(col: ColumnOrName) -> Column:
     return call("size", col)
 
 
+def shuffle(col: ColumnOrName, seed: Column | int | None = None) -> Column:
+    """The elements in a random order."""
+    return call("shuffle", col, optional(seed))
+
+
 def slice(x: ColumnOrName, start: ColumnOrName | int, length: ColumnOrName | int) -> Column:
     """``length`` elements from the 1-based ``start``; negative ones count from the end."""
     return call("slice", x, value(start), value(length))
@@ -363,6 +368,7 @@ __all__ = [
     "posexplode_outer",
     "reduce",
     "sequence",
+    "shuffle",
     "size",
     "slice",
     "sort_array",

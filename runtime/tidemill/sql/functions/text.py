@@ -158,6 +158,11 @@ def ltrim(col: ColumnOrName, trim: ColumnOrName | None = None) -> Column:
     return call("ltrim", col) if trim is None else call("ltrim", trim, col)
 
 
+def make_valid_utf8(str: ColumnOrName) -> Column:
+    """Text with what is not well-formed UTF-8 replaced."""
+    return call("make_valid_utf8", str)
+
+
 def mask(
     col: ColumnOrName,
     upperChar: ColumnOrName | None = None,
@@ -331,6 +336,11 @@ def try_to_binary(col: ColumnOrName, format: ColumnOrName | None = None) -> Colu
     return call("try_to_binary", col, format)
 
 
+def try_validate_utf8(str: ColumnOrName) -> Column:
+    """Text, or null if it is not well-formed UTF-8."""
+    return call("try_validate_utf8", str)
+
+
 def ucase(str: ColumnOrName) -> Column:
     """Text in capital letters."""
     return call("ucase", str)
@@ -389,6 +399,11 @@ def _matching(
     return Column(made if escape is None else exp.Escape(this=made, expression=named_tree(escape)))
 
 
+def validate_utf8(str: ColumnOrName) -> Column:
+    """Text; an error if it is not well-formed UTF-8."""
+    return call("validate_utf8", str)
+
+
 __all__ = [
     "ascii",
     "base64",
@@ -421,6 +436,7 @@ __all__ = [
     "lower",
     "lpad",
     "ltrim",
+    "make_valid_utf8",
     "mask",
     "octet_length",
     "overlay",
@@ -456,9 +472,11 @@ __all__ = [
     "try_parse_url",
     "try_to_binary",
     "try_url_decode",
+    "try_validate_utf8",
     "ucase",
     "unbase64",
     "upper",
     "url_decode",
     "url_encode",
+    "validate_utf8",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tidemill.errors import PySparkAttributeError, nearest
+from tidemill.sql.row import Row
 
 if TYPE_CHECKING:
     from tidemill.sql.session import SparkSession
@@ -28,12 +29,15 @@ class Report(dict[str, Any]):
     @property
     def json(self) -> str:
         """The report as one line of JSON."""
-        return json.dumps(self, default=str, separators=(",", ":"))
+        return json.dumps(self._raw(), default=str, separators=(",", ":"))
 
     @property
     def prettyJson(self) -> str:
         """The report as indented JSON."""
-        return json.dumps(self, default=str, indent=2)
+        return json.dumps(self._raw(), default=str, indent=2)
+
+    def _raw(self) -> dict[str, Any]:
+        return self
 
     def __repr__(self) -> str:
         return self.prettyJson
@@ -68,7 +72,14 @@ class StreamingQueryProgress(Report):
         made["sources"] = [SourceProgress(s) for s in raw.get("sources", [])]
         made["stateOperators"] = [StateOperatorProgress(s) for s in raw.get("stateOperators", [])]
         made["sink"] = SinkProgress(raw.get("sink", {}))
+        if "observedMetrics" in raw:
+            made["observedMetrics"] = {k: Row(**v) for k, v in raw["observedMetrics"].items()}
         return made
+
+    def _raw(self) -> dict[str, Any]:
+        if "observedMetrics" not in self:
+            return self
+        return {**self, "observedMetrics": {k: r.asDict(True) for k, r in self["observedMetrics"].items()}}
 
     @property
     def id(self) -> uuid.UUID:

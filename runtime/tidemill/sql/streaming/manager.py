@@ -74,8 +74,11 @@ class StreamingQueryManager:
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _start(self, name: str | None, start: Callable[[], StreamingQuery]) -> StreamingQuery:
-        """Run ``start`` under a name that no other query of the session has."""
+    def _start(
+        self, name: str | None, start: Callable[[], StreamingQuery], checkpoint: str | None = None
+    ) -> StreamingQuery:
+        """Run ``start`` under a name that no other query of the session has; a query of the session that has the
+        ``checkpoint`` is stopped first, so that a notebook's cell can be run again."""
         with self._changed:
             taken = {q.name for q in self._queries.values() if q.isActive} | self._starting
             if name is not None and name in taken:
@@ -86,6 +89,9 @@ class StreamingQueryManager:
             if name is not None:
                 self._starting.add(name)
         try:
+            for other in self.active if checkpoint is not None else []:
+                if other._checkpoint == checkpoint:
+                    other.stop()
             query = start()
             with self._changed:
                 if query.isActive:

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 class StreamingQuery:
     """Made by ``df.writeStream.start()``. All its methods may be called from any thread."""
 
-    def __init__(self, run: QueryRun, plan: Node, stop_seconds: float | None = None) -> None:
+    def __init__(
+        self, run: QueryRun, plan: Node, stop_seconds: float | None = None, checkpoint: str | None = None
+    ) -> None:
         self._run = run
         self._plan = plan
         self._stop_seconds = stop_seconds
+        self._checkpoint = checkpoint
 
     @property
     def id(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from tidemill import launch
-from tidemill.checkpoint import join
+from tidemill.checkpoint import directory, join
 from tidemill.driver.machine import Trigger
 from tidemill.errors import (
     AnalysisException,
@@ -109,7 +110,9 @@ class DataStreamReader(Reader):
             if note is None:
                 raise AnalysisException(
                     f"{tableName} is not a temp view of streaming logical plan, please use batch API such as "
-                    "`DataFrameReader.table` to read it."
+                    "`DataFrameReader.table` to read it.",
+                    "_LEGACY_ERROR_TEMP_1008",
+                    {"tableName": tableName},
                 )
             plan = self.format(note.format).schema(note.struct).load(note.path)._plan
         return self._session._frame(named_plan(plan, tableName))
@@ -246,15 +249,20 @@ class DataStreamWriter(OptionSetter):
 
     def _start(self, kind: str) -> StreamingQuery:
         from tidemill.sinks.memory import MemoryTable
+        from tidemill.sinks.options import known_format
 
+        if self._target is None:
+            known_format(kind)
         session, schema = self._session, self._df.schema
         if kind.lower() == "memory":
             if self._query_name is None:
                 raise AnalysisException(
-                    "queryName must be specified for memory sink.", "STREAMING_QUERY_NAME_REQUIRED"
+                    "queryName must be specified for memory sink.", "_LEGACY_ERROR_TEMP_1194"
                 )
             self._target = self._target or MemoryTable(schema)
         checkpoint = self._checkpoint(kind)
+        path = directory(checkpoint)
+        place = os.path.realpath(path) if path is not None else checkpoint
         rest = {k: v for k, v in self._options.items() if k.lower() != "checkpointlocation"}
         sink = launch.SinkSpec(
             kind, rest, self._partition_by, target=self._target, wiring=wiring(session, schema)
@@ -267,9 +275,10 @@ class DataStreamWriter(OptionSetter):
 
         def begin() -> StreamingQuery:
             run = launch.start(self._df._plan, spec, session._run_context())
-            return StreamingQuery(run, self._df._plan, limit)
+            return StreamingQuery(run, self._df._plan, limit, place)
 
-        query = session.streams._start(self._query_name, begin)
+        again = session._config.flag("spark.sql.streaming.stopActiveRunOnRestart")
+        query = session.streams._start(self._query_name, begin, place if again else None)
         if isinstance(self._target, MemoryTable):
             _show_as_view(session, self._query_name or "", self._target)
         return query
@@ -285,7 +294,8 @@ class DataStreamWriter(OptionSetter):
             return None
         raise AnalysisException(
             f'checkpointLocation must be specified either through option("checkpointLocation", ...) or '
-            f'SparkSession.conf.set("{_CHECKPOINTS}", ...)'
+            f'SparkSession.conf.set("{_CHECKPOINTS}", ...).',
+            "_LEGACY_ERROR_TEMP_1298",
         )
 
 
@@ -299,7 +309,11 @@ def _show_as_view(session: SparkSession, name: str, table: Any) -> None:
 def _trigger(name: str, value: Any) -> Trigger:
     if name in ("once", "availableNow"):
         if value is not True:
-            raise PySparkValueError(f"Value for `{name}` must be True, got {value!r}.", "VALUE_NOT_TRUE")
+            raise PySparkValueError(
+                f"Value for `{name}` has to be amongst the following values: [True], got {value!r}.",
+                "VALUE_NOT_ALLOWED",
+                {"arg_name": name, "allowed_values": "[True]"},
+            )
         return Trigger("once" if name == "once" else "available")
     if name in ("continuous", "realTime"):
         raise PySparkNotImplementedError(
@@ -327,11 +341,11 @@ def duration(text: str) -> float:
     rest = re.sub(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]+)", "", body).strip()
     if not parts or rest or any(u.lower() not in units for _, u in parts):
         raise IllegalArgumentException(
-            f"Error parsing '{text}' to interval; write it like '10 seconds'", "CANNOT_PARSE_INTERVAL"
+            f"Error parsing '{text}' to interval; write it like '10 seconds'", "INVALID_INTERVAL_FORMAT"
         )
     seconds = sum(float(n) * units[u.lower()] for n, u in parts)
     if seconds < 0:
         raise IllegalArgumentException(
-            f"the interval '{text}' is negative; give it as '10 seconds'", "NEGATIVE_INTERVAL"
+            f"requirement failed: the interval of trigger should not be negative: '{text}'; give it as '10 seconds'"
         )
     return float(seconds)
