@@ -147,5 +147,5 @@ def test_an_entry_or_blob_that_someone_deletes_is_missed(
     with pytest.raises(StreamingQueryException) as raised:
         run(spark, tmp_path, location)
     assert isinstance(raised.value.cause, CorruptCheckpointError)
-    wanted = {"plan": "its plan is gone", "prepared": "the prepared entry of batch", "blob": "is missing"}
+    wanted = {"plan": "its plan", "prepared": "the prepared entry of batch", "blob": "is missing"}
     assert wanted[kind] in str(raised.value)
