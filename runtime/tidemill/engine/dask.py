@@ -22,7 +22,7 @@ from distributed.protocol import to_serialize
 
 from tidemill import __version__
 from tidemill.engine.base import Engine
-from tidemill.engine.placement import deal, moves, place
+from tidemill.engine.placement import Dealer, moves, place
 from tidemill.errors import AnalysisException, ExecutorLostError, TidemillError
 from tidemill.executor.host import WIRE, Shipment
 from tidemill.executor.work import Attempt, Chains, Place, Read, Share, StageResult, Work
@@ -60,6 +60,9 @@ class _Query:
     owners: list[str | None] = field(default_factory=list)
     """Of each shard: the address of the executor that has its state."""
     loaded: set[str] = field(default_factory=set)
+    seated: tuple[Member, ...] = ()
+    """The executors of the last batch, in the order that they know."""
+    dealer: Dealer = field(default_factory=Dealer)
     open: tuple[str, ...] = ()
     """Executors of the attempt that is not yet accepted or rolled back."""
     settling: Future[None] | None = None
@@ -227,18 +230,14 @@ class DaskEngine(Engine):
         self._settled(query)
         members = self._present()
         addresses = [m.address for m in members]
-        self._place(query, addresses, chains)
+        if query.seated != tuple(members) or None in query.owners:
+            self._place(query, members, chains)
         given, read = self._read_here(query.work, partitions)
         elsewhere = {i: parts for i, parts in partitions.items() if i not in given}
-        width = max(m.threads for m in members)
-        owners = tuple(addresses.index(o or "") for o in query.owners)
+        dealt = zip(addresses, query.dealer.deal(elsewhere, addresses), strict=True)
         shares = {
-            address: Share(
-                parts,
-                {i: _slice(rows, n, len(members)) for i, rows in given.items()},
-                Place(n, tuple(addresses), owners, width),
-            )
-            for n, (address, parts) in enumerate(zip(addresses, deal(elsewhere, addresses), strict=True))
+            address: Share(parts, {i: _slice(rows, n, len(members)) for i, rows in given.items()})
+            for n, (address, parts) in enumerate(dealt)
         }
         query.open = tuple(addresses)
         return [StageResult(read=read), *self._call(self._run(attempt, shares))]
@@ -249,36 +248,38 @@ class DaskEngine(Engine):
         if settling is not None:
             settling.result()
 
-    def _place(self, query: _Query, addresses: list[str], chains: Chains) -> None:
-        """Every shard on one of the executors, its state loaded there."""
-        work = query.work
+    def _place(self, query: _Query, members: Sequence[Member], chains: Chains) -> None:
+        """Every shard on one of the executors, its state loaded there, and every executor in its place."""
+        query.seated = ()
+        addresses = [m.address for m in members]
         if not query.shipment:
-            query.shipment = ship(work)
+            query.shipment = ship(query.work)
         new = [a for a in addresses if a not in query.loaded]
-        self._call(
-            self._ask_all(work.query, query.generation, {a: ("load", [(query.shipment,)]) for a in new})
-        )
+        self._tell(query, "load", dict.fromkeys(new, (query.shipment,)))
         query.loaded |= set(new)
         before = list(query.owners)
         after = place(before, addresses)
-        gains = moves(before, after)
-        if not gains:
-            return
-        gone = {a: [s for s, (o, n) in enumerate(zip(before, after, strict=True)) if o == a and n != a]
-                for a in set(before) - {None}}  # fmt: skip
-        # Nobody's until they are loaded: if that fails on the way, the next attempt loads them again.
+        gains, losses = moves(before, after), moves(after, before)
+        # Nobody's until they are loaded: if that fails on the way, the next attempt loads them again. Those who gain
+        # drop them too, for what a failed loading may have left there.
         query.owners = [o if o == n else None for o, n in zip(before, after, strict=True)]
-        lost = {a: ("drop", [(shards,)]) for a, shards in gone.items() if a in query.loaded and shards}
-        self._call(self._ask_all(work.query, query.generation, lost))
-        kept = {a: ("restore", [(_of(chains, shards),)]) for a, shards in gains.items()}
-        # What a failed loading left behind must not be there twice.
-        cleared = {a: ("drop", [(shards,)]) for a, shards in gains.items()}
-        self._call(self._ask_all(work.query, query.generation, cleared))
-        self._call(self._ask_all(work.query, query.generation, kept))
+        gone = {a: sorted({*gains.get(a, ()), *losses.get(a, ())}) for a in {*gains, *losses}}
+        self._tell(query, "drop", {a: (shards,) for a, shards in gone.items() if a in query.loaded})
+        self._tell(query, "restore", {a: (_of(chains, shards),) for a, shards in gains.items()})
         query.owners = list(after)
-        if any(before):
-            query.moved += sum(len(shards) for shards in gains.values())
+        owners = tuple(addresses.index(a) for a in after)
+        width = max(m.threads for m in members)
+        seats = {a: (Place(n, tuple(addresses), owners, width),) for n, a in enumerate(addresses)}
+        self._tell(query, "seat", seats)
+        query.seated = tuple(members)
+        if any(before) and gains:
+            query.moved += sum(map(len, gains.values()))
             log.info("%d of %d shards have moved", sum(map(len, gains.values())), len(after))
+
+    def _tell(self, query: _Query, what: str, arguments: Mapping[str, tuple[Any, ...]]) -> None:
+        """One call on each of the executors, all at once; raises the first error when all are over."""
+        asked = {a: (what, [given]) for a, given in arguments.items()}
+        self._call(self._ask_all(query.work.query, query.generation, asked))
 
     def _read_here(
         self, work: Work, partitions: Mapping[int, Sequence[Partition]]

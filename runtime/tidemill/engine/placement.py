@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import heapq
 from collections.abc import Mapping, Sequence
 
 from tidemill.sources.base import Partition
@@ -18,7 +18,10 @@ def place(owners: Sequence[str | None], members: Sequence[str]) -> list[str]:
     >>> place(["a", "a", "b", "c"], ["a", "b"])
     ['a', 'a', 'b', 'b']
     """
-    held = {m: [s for s, o in enumerate(owners) if o == m] for m in members}
+    held: dict[str, list[int]] = {m: [] for m in members}
+    for s, owner in enumerate(owners):
+        if owner in held:
+            held[owner].append(s)
     least, more = divmod(len(owners), len(members))
     # Those that hold the most may hold the odd shards, so that fewer move.
     richest = sorted(members, key=lambda m: -len(held[m]))
@@ -44,40 +47,63 @@ def _fill(placed: list[str | None], members: Sequence[str], room: dict[str, int]
     return [m for m in placed if m is not None]
 
 
-def moves(before: Sequence[str | None], after: Sequence[str]) -> dict[str, list[int]]:
-    """The shards that each executor has to load."""
+def moves(before: Sequence[str | None], after: Sequence[str | None]) -> dict[str, list[int]]:
+    """The shards that each executor has after and had not before."""
     found: dict[str, list[int]] = {}
     for shard, (old, new) in enumerate(zip(before, after, strict=True)):
-        if old != new:
+        if old != new and new is not None:
             found.setdefault(new, []).append(shard)
     return found
 
 
-def deal(
-    partitions: Mapping[int, Sequence[Partition]], members: Sequence[str]
-) -> list[dict[int, tuple[Partition, ...]]]:
-    """Each member's partitions of each source. One that says whom it likes (`Partition.affinity`) stays with the same
-    executor while that is there, so that what it has fetched ahead is of use; the others go round."""
-    dealt: list[dict[int, list[Partition]]] = [{} for _ in members]
-    for source, parts in partitions.items():
-        loads = [0] * len(members)
-        most = -(-len(parts) // len(members))
-        for part in sorted(parts, key=lambda p: p.affinity is None):
-            order = _liking(part.affinity, members) if part.affinity is not None else range(len(members))
-            m = (
-                next((m for m in order if loads[m] < most), 0)
-                if part.affinity
-                else min(order, key=loads.__getitem__)
-            )
-            loads[m] += 1
-            dealt[m].setdefault(source, []).append(part)
-    return [{source: tuple(sorted(p, key=lambda x: x.index)) for source, p in d.items()} for d in dealt]
+class Dealer:
+    """Gives out the partitions of one query, batch after batch.
 
+    One that says whom it likes (`Partition.affinity`) stays with the same executor while that is there and has no more
+    than its share, so that what it has fetched ahead is of use; the others go to whoever has the least.
 
-def _liking(affinity: str, members: Sequence[str]) -> list[int]:
-    """Members by rendezvous hashing: a member that joins or leaves changes little."""
+    >>> parts = [Partition(i, {}, affinity=f"t/{i}") for i in range(3)]
+    >>> dealer = Dealer()
+    >>> [[p.index for p in d.get(0, ())] for d in dealer.deal({0: parts}, ["a", "b"])]
+    [[0, 2], [1]]
+    >>> [[p.index for p in d.get(0, ())] for d in dealer.deal({0: parts[1:]}, ["a", "b"])]
+    [[2], [1]]
+    """
 
-    def weight(m: int) -> bytes:
-        return hashlib.blake2b(f"{affinity}|{members[m]}".encode(), digest_size=8).digest()
+    def __init__(self) -> None:
+        self._home: dict[tuple[int, str], str] = {}
 
-    return sorted(range(len(members)), key=weight)
+    def deal(
+        self, partitions: Mapping[int, Sequence[Partition]], members: Sequence[str]
+    ) -> list[dict[int, tuple[Partition, ...]]]:
+        """Each member's partitions of each source, in their order."""
+        number = {m: n for n, m in enumerate(members)}
+        dealt: list[dict[int, tuple[Partition, ...]]] = [{} for _ in members]
+        for source, parts in partitions.items():
+            for n, mine in enumerate(self._of_source(source, parts, number)):
+                if mine:
+                    dealt[n][source] = tuple(mine)
+        return dealt
+
+    def _of_source(
+        self, source: int, parts: Sequence[Partition], number: Mapping[str, int]
+    ) -> list[list[Partition]]:
+        most = -(-len(parts) // len(number))
+        mine: list[list[Partition]] = [[] for _ in number]
+        homeless = []
+        for part in parts:
+            home = number.get(self._home.get((source, part.affinity or ""), ""))
+            if home is None or len(mine[home]) >= most:
+                homeless.append(part)
+            else:
+                mine[home].append(part)
+        loads = [(len(m), n) for n, m in enumerate(mine)]
+        heapq.heapify(loads)
+        names = list(number)
+        for part in homeless:
+            load, n = heapq.heappop(loads)
+            heapq.heappush(loads, (load + 1, n))
+            mine[n].append(part)
+            if part.affinity is not None:
+                self._home[source, part.affinity] = names[n]
+        return [sorted(m, key=lambda p: p.index) for m in mine]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from tidemill.errors import FencedError
 from tidemill.executor.exchange import Exchange
 from tidemill.executor.inbox import Inbox
 from tidemill.executor.stage import StageRunner
-from tidemill.executor.work import Attempt, Chains, Recipe, Share, StageResult, Work
+from tidemill.executor.work import Attempt, Chains, Place, Recipe, Share, StageResult, Work
 from tidemill.kernel.duck import Kernel
 from tidemill.plan.stages import QueryPlan
 from tidemill.sources.base import Source
@@ -47,6 +47,7 @@ class _Query:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"tidemill-{name[:8]}")
         self.runner: StageRunner | None = None
         self.sources: tuple[Source | None, ...] = ()
+        self.place = Place()
 
     def close(self) -> None:
         """On the query's thread."""
@@ -127,12 +128,16 @@ class Host:
     def _drop(self, query: _Query, shards: Collection[int]) -> None:
         _runner(query).drop(shards)
 
+    def _seat(self, query: _Query, place: Place) -> None:
+        """This executor's place from now on, until it is given another."""
+        query.place = place
+
     def _run(self, query: _Query, attempt: Attempt, share: Share) -> list[StageResult]:
         started = time.monotonic()
         query.inbox.begin(attempt)
         runner = _runner(query)
         try:
-            results = runner.run(attempt, share)
+            results = runner.run(attempt, replace(share, place=query.place))
             # The driver makes the entry that names these blobs durable, and cannot do it for blobs of another process.
             runner.work.store.sync()
             return results

@@ -83,6 +83,7 @@ class Share:
     given: Mapping[int, pa.Table] = field(default_factory=dict)
     """By source: rows that the driver has read already."""
     place: Place = Place()
+    """Which of them it is; an executor in another process was told when it changed."""
 
 
 @dataclass(frozen=True)
