@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.scenarios.program import build
+from tests.services.redis import Server
+from tidemill.engine.processes import LocalCluster
 from tidemill.sql import DataFrame, Row, SparkSession
 from tidemill.testing import MemoryStream, add_together
 
@@ -26,7 +28,7 @@ class Runner:
     spark: SparkSession
     scenario: Mapping[str, Any]
     mode: str
-    checkpoint: Path
+    checkpoint: str
     batches: list[list[tuple[Any, ...]]] = field(default_factory=list)
     """Output of each batch since the last expectation."""
 
@@ -58,7 +60,7 @@ class Runner:
 
     def start(self, **trigger: Any) -> None:
         writer = self.frame.writeStream.outputMode(self.mode).foreachBatch(self.take)
-        writer = writer.option("checkpointLocation", str(self.checkpoint))
+        writer = writer.option("checkpointLocation", self.checkpoint)
         self.query = (writer.trigger(**trigger) if trigger else writer).start()
 
     def stop(self) -> None:
@@ -172,11 +174,37 @@ def spark() -> Iterator[SparkSession]:
     session.stop()
 
 
-@pytest.mark.parametrize(("scenario", "mode"), CASES, ids=[f"{s['id']}-{m}" for s, m in CASES])
+every_scenario = pytest.mark.parametrize(
+    ("scenario", "mode"), CASES, ids=[f"{s['id']}-{m}" for s, m in CASES]
+)
+
+
+@every_scenario
 def test_scenario(scenario: Mapping[str, Any], mode: str, spark: SparkSession, tmp_path: Path) -> None:
+    check(spark, scenario, mode, str(tmp_path / "checkpoint"))
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=lambda n: f"executors={n}")
+def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
+    made = LocalCluster(request.param, threads=1)
+    yield made
+    made.close()
+
+
+@every_scenario
+def test_scenario_on_executors(
+    scenario: Mapping[str, Any], mode: str, spark: SparkSession, cluster: LocalCluster, redis: Server
+) -> None:
+    spark._run_context()  # made, so that it can be told where streams run
+    assert spark._context is not None
+    spark._context.cluster = cluster
+    check(spark, scenario, mode, redis.location())
+
+
+def check(spark: SparkSession, scenario: Mapping[str, Any], mode: str, checkpoint: str) -> None:
     for key, value in scenario.get("conf", {}).items():
         spark.conf.set(key, value)
-    Runner(spark, scenario, mode, tmp_path / "checkpoint").run()
+    Runner(spark, scenario, mode, checkpoint).run()
 
 
 def test_there_are_53_scenarios() -> None:
