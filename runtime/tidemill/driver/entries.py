@@ -24,7 +24,7 @@ class PlanEntry:
     evict: int | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "starts": list(self.starts), "ends": list(self.ends)}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> PlanEntry:
