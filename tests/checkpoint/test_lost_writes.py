@@ -3,7 +3,9 @@ readers have seen stays, or an error says that it cannot."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,24 @@ def wait_for_lease(location: str) -> None:
     held = client.address.key("held")
     wait_for(lambda: not client.one(command("EXISTS", held)), "the lease does not end")
     client.close()
+
+
+@pytest.mark.parametrize("step", ["planned", "staged", "prepared", "committed"])
+def test_an_outage_within_a_batch_is_sat_out(
+    step: str, own_redis: Server, spark: SparkSession, tmp_path: Path
+) -> None:
+    """Longer than the lease."""
+    rows = write_input(tmp_path / "in")
+    with Proxy(own_redis.port) as proxy, contextlib.ExitStack() as outage:
+        location = f"redis://127.0.0.1:{proxy.port}/0/job/q?lease=0.3"
+
+        def hook(now: str, when: str, batch: int) -> None:
+            if (now, when, batch) == (step, "before", 2):
+                outage.enter_context(proxy.closed())
+                threading.Timer(1.5, outage.close).start()
+
+        run(spark, tmp_path, location, hook)
+    assert output(tmp_path).keys() == expected(rows).keys()
 
 
 @pytest.mark.parametrize(("kind", "n"), [("plan", 3), ("prepared", 3), ("prepared", 4), ("blob", 0)])
