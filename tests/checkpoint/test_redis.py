@@ -550,6 +550,30 @@ def test_a_cluster_needs_some_rights_more(tmp_path: Path) -> None:
         log.close()
 
 
+def test_a_server_of_a_cluster_restarts_while_it_is_written_to(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        log, store = open_(cluster.location())
+        generation = log.acquire("one")
+        over = threading.Event()
+
+        def write() -> None:
+            for n in range(60):
+                store.put({blob(s, n): b"%d" % n for s in range(16)})
+                batch(log, generation, n)
+            over.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        for node in cluster.nodes:
+            node.kill()
+            node.start()
+        thread.join()
+        assert over.is_set()
+        assert log.numbers("query", "commit") == list(range(60))
+        assert len(store.get(store.names("q"))) == 16 * 60
+        log.close()
+
+
 def move_slot(cluster: Cluster, key: str) -> None:
     """Hand the slot of a key from its server to another one, entries and all."""
     client = cluster.client()
