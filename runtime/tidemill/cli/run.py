@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -24,7 +24,6 @@ from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
     from tidemill.cli.job import Job
-    from tidemill.metrics import QueryMetrics
 
 TICK = 0.2
 """Seconds between looks at the queries: a person sees the line move, a processor hardly notices."""
@@ -41,7 +40,7 @@ def command(
     file: Path = typer.Argument(help="The manifest.", show_default=False),
     log_format: LogFormat = typer.Option(LogFormat.text, help="How log lines are written."),
     metrics_port: int = typer.Option(
-        0, min=0, max=65_535, help="Serve Prometheus metrics on this port of 127.0.0.1; 0: do not."
+        0, min=0, max=65_535, help="Serve metrics and health on this port of 127.0.0.1; 0: do not."
     ),
     checkpoint: str | None = typer.Option(
         None,
@@ -92,9 +91,9 @@ def run(
 
     secrets = secrets or SecretResolver()
     logs.configure(log_format, mask=secrets.mask)
+    logs.of_process(job=manifest.name)
     job = Job.create(manifest, directory, secrets, clock, executors, kept_at)
-    watch(job.spark, metrics_port)
-    with stop_signals() as stop:
+    with stop_signals() as stop, watched(job, metrics_port):
         if manifest.spec.program is not None:
             return run_program(job, stop)
         try:
@@ -107,17 +106,22 @@ def run(
     return 1 if job.errors else 0
 
 
-def watch(spark: Any, port: int) -> QueryMetrics | None:
-    """Serve metrics of every query of the session, if a port is given."""
+@contextmanager
+def watched(job: Job, port: int) -> Iterator[None]:
+    """Serves metrics and health meanwhile, if a port is given."""
     if not port:
-        return None
-    from tidemill.cli.watching import MetricsListener
-    from tidemill.metrics import QueryMetrics
+        yield
+        return
+    from tidemill.cli.watching import Watch
 
-    metrics = QueryMetrics()
-    metrics.serve(port, "127.0.0.1")
-    spark.streams.addListener(MetricsListener(metrics))
-    return metrics
+    watch = Watch(job.manifest.name, job.secrets.mask)
+    watch.begin(job)
+    watch.phase = "running"
+    server = watch.serve("127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
 
 
 @contextmanager
