@@ -90,6 +90,8 @@ class Context:
     listen: Callable[[str, dict[str, Any]], None] = lambda event, payload: None
     resolve: Callable[[Mapping[str, str]], dict[str, str]] = dict
     """Fills secrets into options, where a part is made that needs them."""
+    turn: Callable[[Sequence[Query]], bool] = lambda queries: False
+    """Waits until no one else holds the checkpoints of queries that are to begin; whether it had to."""
     cluster: Engine | None = None
     """Where streaming queries run; None: in this process."""
     _local: LocalEngine | None = None
@@ -194,7 +196,30 @@ def write(plan: Node, spec: SinkSpec, context: Context) -> None:
 
 def start(plan: Node, spec: QuerySpec, context: Context) -> QueryRun:
     """Start a streaming query; raises before anything runs if it cannot work."""
-    return begin(prepare(plan, spec, context), context)
+    (query,) = in_turn(lambda: [prepare(plan, spec, context)], context)
+    return begin(query, context)
+
+
+def in_turn(make: Callable[[], list[Query]], context: Context) -> list[Query]:
+    """The queries that ``make`` prepares, once they can begin.
+
+    If that took waiting, they are prepared again: what they have found in their checkpoints is no longer so.
+    """
+    ready = make()
+    try:
+        waited = context.turn(ready)
+    except BaseException:
+        _let_go(ready)
+        raise
+    if not waited:
+        return ready
+    _let_go(ready)
+    return make()
+
+
+def _let_go(queries: Sequence[Query]) -> None:
+    for query in queries:
+        query.close()
 
 
 def begin(query: Query, context: Context) -> QueryRun:
@@ -249,6 +274,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
                 sink.for_executors(),
                 partial(_store_at, location),
             ),
+            name=spec.name or query,
         )
         opened.pop_all()
     return Query(

@@ -23,6 +23,7 @@ from tests.services.proxy import Proxy
 from tests.services.redis import Cluster, Replica, Sentinel, Server
 from tidemill.checkpoint import found, join, open_, shown
 from tidemill.checkpoint.base import CheckpointLog
+from tidemill.checkpoint.redisclient import PERMIT
 from tidemill.errors import (
     CheckpointError,
     CheckpointLockedError,
@@ -113,10 +114,8 @@ def test_a_wrong_password_and_a_missing_one(own_redis: Server) -> None:
     open_(f"redis://:right@{where}")[0].close()
 
 
-RULES = (
-    "~tidemill:* +ping +info +wait +eval +get +set +pttl +exists +del +hget +hset +hsetnx +hmget +hkeys +hvals +hlen "
-    "+hexists +hstrlen +hgetall +hincrby +hdel +sadd +srem +smembers"
-)
+RULES = PERMIT.partition("<user> ")[2].partition(" (")[0]
+"""As the error message itself lists them."""
 
 
 def test_an_acl_user_needs_the_commands_that_the_error_lists(own_redis: Server) -> None:
@@ -535,6 +534,44 @@ def test_a_cluster_keeps_a_log_in_one_slot_and_spreads_the_blobs(tmp_path: Path)
         assert reader.numbers("query", "commit") == [2, 3]
         for each in (log, reader):
             each.close()
+
+
+def test_a_cluster_needs_some_rights_more(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        for node in cluster.nodes:
+            node.run(
+                "ACL", "SETUSER", "job", "on", ">secret", *RULES.split(), "+cluster", "+command", "+asking"
+            )
+        location = cluster.location().replace("://", "://job:secret@")
+        log, store = open_(location)
+        batch(log, log.acquire("one"), 0)
+        store.put({blob(s): b"x" for s in range(8)})
+        assert len(store.get(store.names("q"))) == 8
+        log.close()
+
+
+def test_a_server_of_a_cluster_restarts_while_it_is_written_to(tmp_path: Path) -> None:
+    with Cluster(tmp_path) as cluster:
+        log, store = open_(cluster.location())
+        generation = log.acquire("one")
+        over = threading.Event()
+
+        def write() -> None:
+            for n in range(60):
+                store.put({blob(s, n): b"%d" % n for s in range(16)})
+                batch(log, generation, n)
+            over.set()
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        for node in cluster.nodes:
+            node.kill()
+            node.start()
+        thread.join()
+        assert over.is_set()
+        assert log.numbers("query", "commit") == list(range(60))
+        assert len(store.get(store.names("q"))) == 16 * 60
+        log.close()
 
 
 def move_slot(cluster: Cluster, key: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.readwriter import wiring
 
+PAUSED = "paused"
 KILLED = 77
 """The exit code of a process that killed itself where it was told to."""
 
@@ -36,7 +38,7 @@ def run(config: dict[str, Any]) -> None:
         trigger=Trigger("available"),
         checkpoint=config.get("checkpoint") or str(directory / "checkpoint"),
         conf=spark._config.all(),
-        hook=killer(config.get("kill")),
+        hook=killer(config.get("kill"), directory if config.get("pause") else None),
     )
     launch.start(frame._plan, query, spark._run_context()).await_termination()
 
@@ -70,12 +72,17 @@ def dice(spark: SparkSession, path: Path) -> DataFrame:
     )
 
 
-def killer(kill: dict[str, Any] | None) -> Callable[[str, str, int], None]:
-    """A hook that ends the process at one moment, without any clean-up."""
+def killer(kill: dict[str, Any] | None, pause: Path | None) -> Callable[[str, str, int], None]:
+    """A hook that ends the process at one moment, without any clean-up; or stops it there, once, with its pid in a
+    file of the directory ``pause``, until it is told to go on."""
 
     def hook(step: str, when: str, batch: int) -> None:
         if kill and (step, when) == (kill["step"], kill["when"]) and batch >= kill["batch"]:
-            os._exit(KILLED)
+            if pause is None:
+                os._exit(KILLED)
+            if not (pause / PAUSED).exists():
+                (pause / PAUSED).write_text(str(os.getpid()))
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     return hook
 

@@ -33,15 +33,25 @@ class Zygote:
     process: subprocess.Popen[str]
 
     def live(self, config: dict[str, Any]) -> int:
+        self.begin(config)
+        return self.ended()
+
+    def begin(self, config: dict[str, Any]) -> None:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(config) + "\n")
         self.process.stdin.flush()
+
+    def ended(self) -> int:
+        assert self.process.stdout is not None
         return int(self.process.stdout.readline())
 
 
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
+    yield from started()
+
+
+def started() -> Iterator[Zygote]:
     command = [sys.executable, "-W", "ignore", "-m", "tests.crash.zygote"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Zygote(process)
@@ -92,16 +102,18 @@ class Case:
     seen: dict[Key, Row] = field(default_factory=dict)
 
     def live(self, number: int, kill: Point | None) -> int:
-        config = {
+        at = {"step": kill.step, "when": kill.when, "batch": KILL_BATCH} if kill else None
+        code = self.zygote.live({**self.config(number), "kill": at})
+        self.look()
+        return code
+
+    def config(self, number: int) -> dict[str, Any]:
+        return {
             "directory": str(self.directory),
             "sink": self.target.sink,
             "tasks": self.target.tasks[number],
-            "kill": {"step": kill.step, "when": kill.when, "batch": KILL_BATCH} if kill else None,
             **self.extra,
         }
-        code = self.zygote.live(config)
-        self.look()
-        return code
 
     def look(self) -> None:
         """Read the output as anyone might: each row once, and none other than it was before."""

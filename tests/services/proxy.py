@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 
 
 class Proxy:
     """Listens on ``port`` of 127.0.0.1 and leads to ``target``."""
 
     def __init__(self, target: int) -> None:
-        self.target = target
+        self.target: int | None = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
@@ -38,6 +39,16 @@ class Proxy:
         for each in sockets:
             _close(each)
 
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Nobody gets through, neither on old connections nor on new ones."""
+        target, self.target = self.target, None
+        self.cut()
+        try:
+            yield
+        finally:
+            self.target = target
+
     def _accept(self) -> None:
         while True:
             try:
@@ -45,6 +56,8 @@ class Proxy:
             except OSError:
                 return
             try:
+                if self.target is None:
+                    raise ConnectionRefusedError
                 server = socket.create_connection(("127.0.0.1", self.target), 5)
             except OSError:
                 _close(client)

@@ -11,6 +11,7 @@ import functools
 import itertools
 import os
 import platform
+import re
 import shutil
 import signal
 import socket
@@ -25,8 +26,8 @@ from redis.exceptions import RedisError
 
 from tests.services.parts import cache, dies_with_us, downloaded, free_ports, run, unavailable
 
-VERSION = "7"
-"""The major version that Tidemill asks for; the patch is Debian's, whose servers keep no others."""
+OLDEST = 7
+"""The major version that Tidemill asks for; which one it is, is Debian's choice, whose servers keep no others."""
 PACKAGES = ("redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
 START_SECONDS = 20  # 0.1 is usual; a machine that runs other tests beside ours may be slow
 REMEDY = "install Redis 7 so that redis-server is on PATH, or give apt-get a Debian mirror"
@@ -37,16 +38,14 @@ _names = itertools.count()
 def binary() -> tuple[str, dict[str, str]]:
     """The path of redis-server, and the environment that it wants: the system's if that is new enough, else ours."""
     own = shutil.which("redis-server")
-    if own and f"v={VERSION}" in run([own, "--version"]).stdout:
+    if own and is_new_enough(run([own, "--version"]).stdout):
         return own, dict(os.environ)
     if not shutil.which("apt-get") or not shutil.which("dpkg"):
         unavailable(
-            "Redis", f"there is no redis-server {VERSION} on PATH, and no apt-get to fetch it with", REMEDY
+            "Redis", f"there is no redis-server {OLDEST} on PATH, and no apt-get to fetch it with", REMEDY
         )
-    release = "".join(
-        c if c.isalnum() else "-" for c in platform.freedesktop_os_release().get("VERSION_ID", "x")
-    )
-    root = downloaded(f"redis-{VERSION}-{release}-{platform.machine()}", fetch)
+    release = platform.freedesktop_os_release().get("VERSION_ID", "")
+    root = downloaded(f"redis-debian{release}-{platform.machine()}", fetch)
     return unpacked(root)
 
 
@@ -54,6 +53,12 @@ def unpacked(root: Path) -> tuple[str, dict[str, str]]:
     """The program in a folder of packages, and the environment in which it finds their libraries."""
     libraries = ":".join(sorted({str(p.parent) for p in root.glob("usr/lib/*/*.so*")}))
     return str(root / "usr/bin/redis-server"), {**os.environ, "LD_LIBRARY_PATH": libraries}
+
+
+def is_new_enough(said: str) -> bool:
+    """By what ``redis-server --version`` says."""
+    version = re.search(r"v=(\d+)\.", said)
+    return version is not None and int(version[1]) >= OLDEST
 
 
 def fetch(folder: Path) -> None:
@@ -74,7 +79,7 @@ def fetch(folder: Path) -> None:
         package.unlink()
     path, environment = unpacked(folder)
     said = run([path, "--version"], environment).stdout
-    if f"v={VERSION}." not in said:
+    if not is_new_enough(said):
         unavailable("Redis", f"apt-get brought another version: {said.strip()[:200]}", REMEDY)
 
 
@@ -247,19 +252,17 @@ class Cluster:
     """Three primaries that share the slots."""
 
     def __init__(self, folder: Path, nodes: int = 3) -> None:
-        # A cluster's bus listens 10000 above the port, so that both have to be free.
-        ports = [p for p in (free_ports(1)[0] for _ in range(200)) if p < 55000][:nodes]
-        if len(ports) < nodes:
-            ports = [20000 + os.getpid() % 5000 + i for i in range(nodes)]
+        ports = free_ports(2 * nodes)
+        self.buses = ports[nodes:]
         self.nodes = [
             Server(
                 folder / str(i),
                 "cluster-enabled yes",
                 "cluster-node-timeout 2000",
-                f"cluster-config-file {folder / str(i) / 'nodes.conf'}",
+                f"cluster-port {bus}",
                 port=port,
             )
-            for i, port in enumerate(ports)
+            for i, (port, bus) in enumerate(zip(ports, self.buses, strict=False))
         ]
 
     def __enter__(self) -> Cluster:
@@ -271,7 +274,7 @@ class Cluster:
             node.run("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
             node.run("CLUSTER", "SET-CONFIG-EPOCH", str(i + 1))
         for node in self.nodes[1:]:
-            node.run("CLUSTER", "MEET", "127.0.0.1", str(self.nodes[0].port))
+            node.run("CLUSTER", "MEET", "127.0.0.1", str(self.nodes[0].port), str(self.buses[0]))
         for node in self.nodes:
             wait_for(lambda node=node: self._is_whole(node), "the cluster did not form")
         return self

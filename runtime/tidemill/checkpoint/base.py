@@ -26,6 +26,10 @@ class CheckpointLog(ABC):
         """
 
     @abstractmethod
+    def held_by(self) -> str | None:
+        """Who else holds the lease now, in words; None: it can be taken. Changes nothing."""
+
+    @abstractmethod
     def release(self, generation: Generation) -> None:
         """Give the lease back; no error if it is lost already."""
 

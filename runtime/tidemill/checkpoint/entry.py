@@ -19,7 +19,7 @@ def encode(entry: dict[str, Any]) -> bytes:
     """The bytes of an entry's file.
 
     >>> encode({"a": 1})
-    b'{"format":1,"crc32":"3b2a1fb3","entry":{"a":1}}\\n'
+    b'{"format":1,"crc32":"561bacaf","entry":{"a":1}}\\n'
     """
     body = json.dumps(entry, separators=(",", ":"), allow_nan=True)
     return f"{_HEAD % (FORMAT, zlib.crc32(body.encode()))}{body}{_TAIL}".encode()

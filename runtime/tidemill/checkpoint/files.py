@@ -43,6 +43,9 @@ class DirectoryLog(CheckpointLog):
     def acquire(self, owner: str, above: int = 0) -> Generation:
         return self._lease.acquire(owner, above)
 
+    def held_by(self) -> str | None:
+        return self._lease.held_by()
+
     def release(self, generation: Generation) -> None:
         if generation == self._lease.generation:
             self._lease.release()

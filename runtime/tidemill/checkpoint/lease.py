@@ -77,15 +77,24 @@ class DirectoryLease:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            holder = self._read()
-            where = (
-                f" (pid {holder['pid']} on {holder['host']})" if "pid" in holder else ", which has just begun"
-            )
             raise CheckpointLockedError(
-                f"checkpoint {self.path} is in use by {holder.get('owner', 'another query')}{where}; stop it first, "
+                f"checkpoint {self.path} is in use by {self._holder()}; stop it first, "
                 "or give this query a checkpoint location of its own"
             ) from None
         return lock
+
+    def held_by(self) -> str | None:
+        if self._lock is not None:
+            return None
+        try:
+            os.close(self._locked())
+        except CheckpointLockedError:
+            return self._holder()
+        return None
+
+    def _holder(self) -> str:
+        holder = self._read()
+        return f"{holder.get('owner', 'another query')} (pid {holder.get('pid')} on {holder.get('host')})"
 
     def _bytes(self) -> bytes:
         try:

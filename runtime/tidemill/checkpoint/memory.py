@@ -47,6 +47,11 @@ class MemoryLog(CheckpointLog):
             self.disk.owner, self.disk.holder = owner, weakref.ref(self)
             return self.disk.generation
 
+    def held_by(self) -> str | None:
+        with self.disk.lock:
+            holder = self.disk.holder() if self.disk.holder else None
+            return None if holder is None or holder is self else self.disk.owner
+
     def release(self, generation: Generation) -> None:
         with self.disk.lock:
             if self._is_held_by_us() and generation == self.disk.generation:

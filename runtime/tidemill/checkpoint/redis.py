@@ -52,6 +52,9 @@ class RedisLog(CheckpointLog):
             self._known.clear()
             return self._lease.acquire(owner, above)
 
+    def held_by(self) -> str | None:
+        return self._lease.held_by()
+
     def release(self, generation: Generation) -> None:
         if generation == self._lease.generation:
             self._lease.release()

@@ -442,7 +442,7 @@ def explained(error: Exception, address: Address, how_long: str = "") -> Checkpo
 PERMIT = (
     "permit it with ACL SETUSER <user> ~tidemill:* +ping +info +wait +eval +get +set +pttl +exists +del +hget +hset "
     "+hsetnx +hmget +hkeys +hvals +hlen +hexists +hstrlen +hgetall +hincrby +hdel +sadd +srem +smembers (and "
-    "+select for another database than 0, +cluster +asking in a cluster)"
+    "+select for another database than 0, +cluster +command +asking in a cluster)"
 )
 _CREDENTIALS = (
     "write redis://user:password@host (with a password of special characters percent-encoded), and see that the server "

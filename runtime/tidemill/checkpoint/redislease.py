@@ -63,6 +63,10 @@ end
 return {'ok'}
 """
 
+_HELD = """
+return {redis.call('GET', KEYS[2]) or '', redis.call('HGET', KEYS[1], 'holder') or '{}'}
+"""
+
 
 class RedisLease:
     """Renewed by a thread of its own for as long as it is held."""
@@ -92,6 +96,13 @@ class RedisLease:
         self._lost = None
         self._start()
         return self.generation
+
+    def held_by(self) -> str | None:
+        token, holder = self.client.one(script(_HELD, self.keys))
+        ours = self.generation.token if self.generation else ""
+        if not token or token.decode() == ours or life.is_dead(_holder(holder)):
+            return None
+        return _described(_holder(holder))
 
     def _take(self, token: str, instead_of: str, who: dict[str, Any], above: int) -> Any:
         arguments = (token, instead_of, json.dumps(who), self.milliseconds, above, FORMAT)

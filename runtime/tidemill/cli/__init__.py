@@ -1,4 +1,4 @@
-"""The command line: ``tidemill validate``, ``run`` and ``executor``.
+"""The command line: ``tidemill validate``, ``run``, ``driver`` and ``executor``, ``checkpoint`` and ``state``.
 
 Exit codes: 0 done, 1 a job failed while running, 2 the command or its manifest is wrong.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 import tidemill
-from tidemill.cli import checkpoint, executor, run, validate
+from tidemill.cli import checkpoint, driver, executor, run, validate
 
 app = typer.Typer(
     help="Streaming jobs in PySpark's API, without a JVM.",
@@ -18,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.command)
+app.command("driver")(driver.command)
 app.command("executor")(executor.command)
 app.command("validate")(validate.command)
 app.add_typer(checkpoint.checkpoint, name="checkpoint")

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from tidemill import logs
+from tidemill.cli import addresses
 from tidemill.cli.run import LogFormat
 from tidemill.errors import TidemillError
 from tidemill.tls import TlsFiles
@@ -22,18 +23,18 @@ def command(
     listen: str = typer.Option(
         "", help="The address at which other executors reach it; found out by default."
     ),
-    tls_ca: Path = typer.Option(
-        help="PEM file of the job's CA.", envvar="TIDEMILL_TLS_CA", show_default=False
-    ),
-    tls_cert: Path = typer.Option(
-        help="PEM file of its certificate.", envvar="TIDEMILL_TLS_CERT", show_default=False
-    ),
-    tls_key: Path = typer.Option(help="PEM file of its key.", envvar="TIDEMILL_TLS_KEY", show_default=False),
+    tls_ca: Path = addresses.TLS_CA,
+    tls_cert: Path = addresses.TLS_CERT,
+    tls_key: Path = addresses.TLS_KEY,
+    health_port: int = addresses.HEALTH_PORT,
+    health_host: str = addresses.HEALTH_HOST,
     log_format: LogFormat = typer.Option(LogFormat.text, help="How log lines are written."),
     with_parent: bool = typer.Option(False, hidden=True, help="End when standard input does."),
 ) -> None:
     """Do the work of the driver of a job until told to stop: then finish the batch, and leave."""
+    name = name or socket.gethostname()
     logs.configure(log_format.value)
+    logs.of_process(executor=name)
     try:
         from tidemill.executor import worker
     except ImportError as error:
@@ -42,9 +43,11 @@ def command(
     if with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     files = TlsFiles(tls_ca, tls_cert, tls_key)
+    health = (health_host, health_port) if health_port >= 0 else None
     try:
+        addresses.address_of(driver, "--driver")
         files.check()
-        worker.run(driver, name or socket.gethostname(), files, threads or None, listen)
+        worker.run(driver, name, files, threads or None, listen, health)
     except (TidemillError, ValueError) as error:
         typer.echo(f"executor {name}: {error}", err=True)
         raise typer.Exit(2) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,10 +17,10 @@ from tidemill.api import StreamingJob
 from tidemill.api.job import Function, Query, Source, Table
 from tidemill.api.moments import parse_duration, parse_stop_at
 from tidemill.clock import SYSTEM, Clock
-from tidemill.config import misspelt
+from tidemill.config import Config, misspelt
 from tidemill.driver.loop import Query as PreparedQuery
 from tidemill.errors import AnalysisException, CheckpointError, TidemillError
-from tidemill.launch import Context, QuerySpec, SinkSpec, Trigger, begin, prepare
+from tidemill.launch import Context, QuerySpec, SinkSpec, Trigger, begin, in_turn, prepare
 from tidemill.plan import analyze
 from tidemill.plan.nodes import Node, OutputMode
 from tidemill.secrets import SecretResolver, plain
@@ -55,6 +55,8 @@ class Job:
     """What tells when ``stopAt`` has come."""
     kept_at: str | None = None
     """Where checkpoints are kept, whatever the manifest says."""
+    on_cluster: bool = False
+    """Whether the manifest's own location counts, be it a server; ``kept_at`` is then for one that names none."""
 
     @classmethod
     def create(
@@ -66,19 +68,37 @@ class Job:
         executors: int = 0,
         kept_at: str | None = None,
     ) -> Job:
-        """A job with a session of its own, in which its sources, tables and functions are known by their names."""
+        """A job on this machine, with a session of its own and ``executors`` processes of its own."""
         builder = SparkSession.builder.appName(manifest.name).config("tidemill.executors", executors)
         spark = builder.getOrCreate().newSession()
         job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock, kept_at=kept_at)
+        return job.named()
+
+    @classmethod
+    def on(
+        cls,
+        context: Context,
+        manifest: StreamingJob,
+        directory: Path,
+        secrets: SecretResolver,
+        kept_at: str | None = None,
+    ) -> Job:
+        """A job of a cluster, on the engine of ``context``."""
+        spark = SparkSession(Config({"spark.app.name": manifest.name}), context)
+        return cls(manifest, directory, spark, secrets, kept_at=kept_at, on_cluster=True).named()
+
+    def named(self) -> Job:
+        """With the sources, tables and functions known to the session by their names."""
+        manifest = self.manifest
         for key, value in manifest.spec.conf.items():
-            job.configure(key, plain(job.secrets.resolve(value)))
+            self.configure(key, plain(self.secrets.resolve(value)))
         for function in manifest.spec.functions:
-            job.register(function)
+            self.register(function)
         for source in manifest.spec.sources:
-            job.view(source.name, job.source(source))
+            self.view(source.name, self.source(source))
         for table in manifest.spec.tables:
-            job.view(table.name, job.table(table))
-        return job
+            self.view(table.name, self.table(table))
+        return self
 
     def resolve(self, options: Mapping[str, str]) -> dict[str, str]:
         """Options as a source or sink takes them: secrets filled in, paths from the manifest's directory."""
@@ -157,6 +177,13 @@ class Job:
         planned = [self.dead_letter(s) for s in self.manifest.spec.sources if s.dead_letter is not None]
         planned += [self.planned(query, frame) for query, frame in self.frames()]
         context = replace(self.spark._run_context(), resolve=self.resolve)
+        ready = in_turn(lambda: self._prepared(planned, context), context)
+        for (plan, spec), query in zip(planned, ready, strict=True):
+            self.queries.append(
+                self.spark.streams._start(spec.name, partial(self._begin, query, plan, context))
+            )
+
+    def _prepared(self, planned: Sequence[tuple[Node, QuerySpec]], context: Context) -> list[PreparedQuery]:
         ready: list[PreparedQuery] = []
         try:
             for plan, spec in planned:
@@ -165,10 +192,7 @@ class Job:
             for query in ready:
                 query.close()
             raise
-        for (plan, spec), query in zip(planned, ready, strict=True):
-            self.queries.append(
-                self.spark.streams._start(spec.name, partial(self._begin, query, plan, context))
-            )
+        return ready
 
     def _begin(self, query: PreparedQuery, plan: Node, context: Context) -> StreamingQuery:
         return StreamingQuery(begin(query, context), plan)
@@ -214,9 +238,10 @@ class Job:
     def checkpoint(self) -> str:
         """The job's checkpoint: ``.tidemill/<id>`` beside the manifest unless it or ``kept_at`` says otherwise."""
         given = self.manifest.spec.checkpoint
-        location = self.kept_at or plain(self.secrets.resolve(given.location or ".tidemill"))
-        location = location.removeprefix("file://")
-        if "://" in location and self.kept_at is None:
+        written = plain(self.secrets.resolve(given.location)) if given.location else None
+        first, second = (written, self.kept_at) if self.on_cluster else (self.kept_at, written)
+        location = (first or second or ".tidemill").removeprefix("file://")
+        if "://" in location and not self.on_cluster and self.kept_at is None:
             # The same file runs on a cluster, where the location is a server that this machine need not have.
             log.warning(
                 "checkpoint.location is for a cluster; on this machine progress is kept in .tidemill/, "
@@ -267,8 +292,8 @@ class Reading:
     name: str
     decode: Decode | None
     user_schema: StructType | None
-    bad: bool = False
-    """Whether it gives the bad records in place of the good ones."""
+    bad: bool = field(default=False, compare=False)
+    """Whether it gives the bad records in place of the good ones. Not compared: both are of one read."""
 
     def schema(self, options: Mapping[str, str]) -> StructType:
         raw = sources.reader_schema(self.format, options, self.user_schema, streaming=True)

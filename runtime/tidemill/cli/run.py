@@ -26,7 +26,6 @@ from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
     from tidemill.cli.job import Job
-    from tidemill.metrics import QueryMetrics
 
 TICK = 0.2
 """Seconds between looks at the queries: a person sees the line move, a processor hardly notices."""
@@ -46,7 +45,7 @@ def command(
     file: Path = typer.Argument(help="The manifest.", show_default=False),
     log_format: LogFormat = typer.Option(LogFormat.text, help="How log lines are written."),
     metrics_port: int = typer.Option(
-        0, min=0, max=65_535, help="Serve Prometheus metrics on this port of 127.0.0.1; 0: do not."
+        0, min=0, max=65_535, help="Serve metrics and health on this port of 127.0.0.1; 0: do not."
     ),
     checkpoint: str | None = typer.Option(
         None,
@@ -111,11 +110,11 @@ def run(
 
     secrets = secrets or SecretResolver()
     logs.configure(log_format, mask=secrets.mask)
+    logs.of_process(job=manifest.name)
     job = Job.create(manifest, directory, secrets, clock, executors, kept_at)
-    watch(job.spark, metrics_port)
     if log_format == LogFormat.json or not sys.stderr.isatty():
         follow(job.spark)
-    with stop_signals() as stop:
+    with stop_signals() as stop, watched(job, metrics_port):
         if manifest.spec.program is not None:
             return run_program(job, stop)
         try:
@@ -133,22 +132,27 @@ def follow(spark: Any) -> None:
     spark.streams.addListener(LogListener())
 
 
-def watch(spark: Any, port: int) -> QueryMetrics | None:
-    """Serve metrics of every query of the session, if a port is given."""
+@contextmanager
+def watched(job: Job, port: int) -> Iterator[None]:
+    """Serves metrics and health meanwhile, if a port is given."""
     if not port:
-        return None
-    from tidemill.cli.watching import MetricsListener
-    from tidemill.metrics import QueryMetrics
+        yield
+        return
+    from tidemill.cli.watching import Watch
 
-    metrics = QueryMetrics()
+    watch = Watch(job.manifest.name, job.secrets.mask)
+    watch.begin(job)
+    watch.phase = "running"
     try:
-        metrics.serve(port, "127.0.0.1")
+        server = watch.serve("127.0.0.1", port)
     except OSError as error:
         raise TidemillError(
             f"--metrics-port {port}: 127.0.0.1:{port} cannot be served: {error.strerror}; give another port"
         ) from error
-    spark.streams.addListener(MetricsListener(metrics))
-    return metrics
+    try:
+        yield
+    finally:
+        server.close()
 
 
 @contextmanager

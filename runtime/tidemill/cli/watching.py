@@ -1,4 +1,4 @@
-"""What a person or Prometheus sees of a running job."""
+"""What a person, Prometheus or Kubernetes sees of a running job."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tidemill import __version__
+from tidemill.figures import ExecutorFigures, QueryFigures, iso
+from tidemill.health import HealthServer, Probes
 from tidemill.metrics import QueryMetrics
+from tidemill.sql.session import open_sessions
 from tidemill.sql.streaming import StreamingQueryListener
 
 if TYPE_CHECKING:
     from tidemill.cli.job import Job
+    from tidemill.driver.run import QueryRun
+    from tidemill.engine.base import Engine
+
+log = logging.getLogger("tidemill.query")
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +40,6 @@ class MetricsListener(StreamingQueryListener):
 
     def onQueryStarted(self, event: Any) -> None:
         self.names[str(event.runId)] = event.name or str(event.id)
-        self.metrics.started(self.names[str(event.runId)])
 
     def onQueryProgress(self, event: Any) -> None:
         progress = event.progress
@@ -84,6 +91,83 @@ class LogListener(StreamingQueryListener):
         )
 
 
+class Watch:
+    """What may be asked of a driver, from its first moment to its last."""
+
+    def __init__(self, name: str, mask: Callable[[str], str] = str) -> None:
+        self.name, self.mask = name, mask
+        self.phase = "starting"
+        """starting, standby (another driver holds the checkpoint), running, stopping."""
+        self.message = ""
+        self.metrics = QueryMetrics()
+        self.metrics.ask(self.queries, self.executors, lambda: self._engine.expects if self._engine else 0)
+        self._job: Job | None = None
+        self._engine: Engine | None = None
+        self._since = time.time()
+
+    def serve(self, host: str, port: int) -> HealthServer:
+        return HealthServer(Probes(self.live, self.ready, self.status, self.metrics.registry), port, host)
+
+    def engine(self, engine: Engine) -> None:
+        """There is an engine; not yet a job."""
+        self._engine = engine
+
+    def begin(self, job: Job) -> None:
+        """There is a job, whose queries will start."""
+        self._job = job
+        self._engine = job.spark._run_context().engine
+        job.spark.streams.addListener(MetricsListener(self.metrics))
+
+    def _runs(self) -> list[QueryRun]:
+        if self._job is None:
+            return []
+        active = [q for session in open_sessions() for q in session.streams.active]
+        return list({q.runId: q._run for q in [*self._job.queries, *active]}.values())
+
+    def queries(self) -> list[QueryFigures]:
+        return [run.figures() for run in self._runs()]
+
+    def executors(self) -> list[ExecutorFigures]:
+        return self._engine.executors() if self._engine is not None else []
+
+    def live(self) -> str:
+        """Why the process must be started again, or nothing."""
+        troubles = [self._engine.trouble()] if self._engine is not None else []
+        return "; ".join(filter(None, [*troubles, *(run.trouble() for run in self._runs())]))
+
+    def ready(self) -> str:
+        """Why no batches can run now, or nothing."""
+        if self.phase != "running":
+            return f"{self.phase}: {self.message}" if self.message else self.phase
+        runs = self._runs()
+        if not any(run.is_active for run in runs):
+            return "no query runs"
+        recovering = [run.name or run.id for run in runs if run.is_recovering]
+        if recovering:
+            return f"reading the checkpoint of {', '.join(recovering)}"
+        return "" if self.executors() else "no executor has joined"
+
+    def status(self) -> dict[str, Any]:
+        queries, executors = [q.to_json() for q in self.queries()], self.executors()
+        for query in queries:
+            query["lastError"] = query["lastError"] and self.mask(query["lastError"])
+        return {
+            "role": "driver",
+            "version": __version__,
+            "job": self.name,
+            "phase": self.phase,
+            "message": self.mask(self.message),
+            "startedAt": iso(self._since),
+            "generation": max((q["generation"] for q in queries), default=0),
+            "queries": queries,
+            "executors": {
+                "expected": self._engine.expects if self._engine is not None else 0,
+                "joined": len(executors),
+                "members": [e.to_json() for e in executors],
+            },
+        }
+
+
 @contextmanager
 def progress_line(job: Job) -> Iterator[Callable[[], None]]:
     """Gives what shows the queries' progress: a line each, in place; nothing where no person is watching."""
@@ -118,6 +202,15 @@ def figures(query: Any) -> list[str]:
         return [query.status["message"]]
     late = sum(o["customMetrics"]["numLateRows"] for q in query.recentProgress for o in q["stateOperators"])
     bad = sum(s["numBadRecords"] for q in query.recentProgress for s in q["sources"])
+    return [
+        *progress_figures(p),
+        f"late {late:,}" if late else "",
+        f"bad {bad:,}" if bad else "",
+    ]
+
+
+def progress_figures(p: Any) -> list[str]:
+    """A report in a few words, of which some may be empty."""
     mark = p["eventTime"].get("watermark", "")
     return [
         f"batch {p['batchId']}",
@@ -125,6 +218,4 @@ def figures(query: Any) -> list[str]:
         f"{p['batchDuration']} ms",
         f"watermark {mark[11:19]}" if mark else "",
         f"state {sum(o['numRowsTotal'] for o in p['stateOperators']):,}" if p["stateOperators"] else "",
-        f"late {late:,}" if late else "",
-        f"bad {bad:,}" if bad else "",
     ]

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from tidemill import logs
 from tidemill.checkpoint.base import CheckpointLog
 from tidemill.driver.chains import FULL_EVERY, ChainBook
 from tidemill.driver.entries import PlanEntry, PreparedEntry
@@ -117,6 +118,14 @@ class Loop:
         self.generation = Generation(0, "")
         self.book = ChainBook(self.work.query)
         self.figures = BatchFigures()
+        self.retried = 0
+        """Attempts that were tried again."""
+        self.failure: str | None = None
+        """Why the last of them had failed."""
+        self.committed: float | None = None
+        """When the last batch was committed."""
+        self.newest: list[dict[str, float]] = [{} for _ in self.work.sources]
+        """Of each source: when the last record read of each partition was written."""
         self.previous_start: float | None = None
         self.full_at = -FULL_EVERY
         self.spent: list[BlobName] = []
@@ -165,17 +174,23 @@ class Loop:
         return self.machine.handle(event)
 
     def _carry_out(self, instruction: Instruction) -> Event | None:
+        logs.bind(batch=self.machine.batch)
         try:
             event: Event | None = getattr(self, f"_do_{type(instruction).__name__}")(instruction)
             return event
         except Exception as error:
             if isinstance(instruction, RunStages):
-                return AttemptFailed(error, retriable=isinstance(error, ExecutorLostError))
+                self.failure = str(error)
+                lost = isinstance(error, ExecutorLostError)
+                if lost:
+                    log.warning("attempt %d failed: %s", instruction.attempt, error)
+                return AttemptFailed(error, retriable=lost)
             return Failed(error)
 
     def acquire(self) -> None:
         """Take the checkpoint's lease; raises `CheckpointLockedError` if another process or query has it."""
         self.generation = self.query.log.acquire(f"query {self.query.name or self.work.query}")
+        logs.bind(generation=self.generation.number)
 
     def _open(self) -> None:
         for source in self.work.sources:
@@ -224,6 +239,8 @@ class Loop:
         for index, rows in self.query.refresh(plan.time_us / 1e6).items():
             self.query.engine.refresh(self.work.query, index, rows)
         attempt = self._attempt(plan, run.attempt)
+        if run.attempt > 1:
+            self.retried += 1
         with self.figures.timed("addBatch"):
             prepared = self._stages(plan, attempt)
         self.query.hook("staged", "after", plan.batch)
@@ -240,6 +257,7 @@ class Loop:
         for result in results:
             self.figures.add(result.read, result.operator)
             self.figures.metrics.update(result.metrics)
+            self.figures.out_bytes += result.bytes
         full = plan.batch - self.full_at >= FULL_EVERY
         return PreparedEntry(
             batch=plan.batch,
@@ -314,6 +332,7 @@ class Loop:
                 source.committed(end)
         self.spent += self._payload_names(write.plan)
         self.query.hook("committed", "after", batch)
+        self.committed = time.time()
         self._report(write.plan)
         return CommitWritten(time.time())
 
@@ -327,16 +346,18 @@ class Loop:
     def _report(self, plan: PlanEntry) -> None:
         prepared = self.machine.prepared
         assert prepared is not None
-        spans = zip(self.work.sources, self.query.sources, plan.starts, plan.ends, strict=True)
+        for i, read in self.figures.reads.items():
+            self.newest[i] |= read.newest
+        spans = zip(self.work.sources, self.query.sources, plan.starts, plan.ends, self.newest, strict=True)
         sources = [
             {
                 "description": d,
                 "startOffset": a,
                 "endOffset": b,
                 "latestOffset": b,
-                "metrics": s.metrics(a, b),
+                "metrics": s.metrics(a, b) | {f"read.{p}": str(when) for p, when in newest.items()},
             }
-            for s, d, a, b in spans
+            for s, d, a, b, newest in spans
         ]
         head = {"id": self.work.query, "runId": self.run_id, "name": self.query.name}
         progress = batch_progress(

@@ -31,6 +31,8 @@ class BatchFigures:
     """Upstream first."""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What ``observe`` has asked for."""
+    out_bytes: int = 0
+    """Handed to the sink."""
 
     @contextmanager
     def timed(self, key: str) -> Iterator[None]:
@@ -42,8 +44,7 @@ class BatchFigures:
 
     def add(self, reads: dict[int, Read], operator: OperatorReport | None) -> None:
         for i, r in reads.items():
-            mine = self.reads.setdefault(i, Read())
-            mine.rows, mine.bytes, mine.bad = mine.rows + r.rows, mine.bytes + r.bytes, mine.bad + r.bad
+            self.reads.setdefault(i, Read()).add(r)
         if operator is not None:
             same = next((o for o in self.operators if o.id == operator.id), None)
             if same is None:
@@ -100,7 +101,7 @@ def batch_progress(
             {**source, **rates(figures.reads.get(i, Read()), since, seconds)}
             for i, source in enumerate(sources)
         ],
-        "sink": {"description": sink, "numOutputRows": prepared.out},
+        "sink": {"description": sink, "numOutputRows": prepared.out, "bytes": figures.out_bytes},
         "observedMetrics": figures.metrics,
     }
 

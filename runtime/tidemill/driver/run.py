@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from tidemill import logs
 from tidemill.driver.loop import Loop, Query
+from tidemill.driver.machine import Phase
 from tidemill.driver.progress import iso
 from tidemill.errors import PySparkException, StreamingQueryException, TidemillError
+from tidemill.figures import QueryFigures
 
 log = logging.getLogger("tidemill.query")
 
@@ -48,6 +51,7 @@ class QueryRun:
         self._recent: deque[dict[str, Any]] = deque(maxlen=query.recent)
         self._error: StreamingQueryException | None = None
         self._over = threading.Event()
+        self._started = time.time()
         query.report = self._report
         query.idle = self._idle
         self._loop = Loop(query)
@@ -64,6 +68,7 @@ class QueryRun:
             self.query.close()
             raise
         _running.add(self)
+        self._started = time.time()
         self._tell("started", {"timestamp": iso(time.time())})
         self._thread.start()
         return self
@@ -97,6 +102,38 @@ class QueryRun:
     def recent_progress(self) -> list[dict[str, Any]]:
         return list(self._recent)
 
+    def figures(self) -> QueryFigures:
+        """What metrics and status pages tell; callable from any thread."""
+        loop, machine, error = self._loop, self._loop.machine, self._error
+        ended = "failed" if error is not None else "stopped"
+        opened = machine.plan is not None and self.is_active
+        return QueryFigures(
+            name=self.name or self.id,
+            id=self.id,
+            run_id=self.run_id,
+            active=self.is_active,
+            phase=machine.phase.name.lower() if self.is_active else ended,
+            message=self.status["message"],
+            started=self._started,
+            generation=loop.generation.number,
+            committed=loop.committed,
+            opened=loop.figures.started if opened else None,
+            retried=loop.retried,
+            moved=self.query.engine.moved(self.id),
+            error=str(error) if error is not None else loop.failure,
+            progress=self.last_progress,
+        )
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether it is still finding out where the checkpoint ends."""
+        return self.is_active and self._loop.machine.phase is Phase.RECOVERING
+
+    def trouble(self) -> str:
+        """Why the run will neither go on nor end, or nothing."""
+        dead = self.is_active and self._thread.ident is not None and not self._thread.is_alive()
+        return f"the thread of query {self.name or self.id} has ended" if dead else ""
+
     def exception(self) -> StreamingQueryException | None:
         return self._error
 
@@ -128,6 +165,7 @@ class QueryRun:
     # The thread
 
     def _run(self) -> None:
+        logs.bind(query=self.name or self.id)
         try:
             self._loop.run()
         except BaseException as error:

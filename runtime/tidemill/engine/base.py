@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from tidemill.executor.work import Attempt, Chains, StageResult, Work
+from tidemill.figures import ExecutorFigures
 from tidemill.sources.base import Partition
 
 
@@ -58,6 +59,26 @@ class Engine(ABC):
     def members(self) -> list[str]:
         """Names of the executors."""
         return ["local"]
+
+    def executors(self) -> list[ExecutorFigures]:
+        """The executors that are there now, and how they do; callable from any thread."""
+        return []
+
+    @property
+    def expects(self) -> int:
+        """How many executors there should be."""
+        return 1
+
+    def moved(self, query: str) -> int:
+        """Shards of a query that had to move from one executor to another."""
+        return 0
+
+    def trouble(self) -> str:
+        """Why the engine will not recover by itself, or nothing."""
+        return ""
+
+    def no_more_waiting(self) -> None:
+        """The process is told to end: a batch that waits for an executor to come fails now."""
 
     def retire(self, member: str) -> None:
         """Let an executor go, its shards to the others, with the next batch."""

@@ -8,8 +8,9 @@ import logging
 import pickle
 import secrets
 import threading
+import time
 from collections.abc import Collection, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -26,7 +27,10 @@ from tidemill.engine.placement import Dealer, moves, place
 from tidemill.errors import AnalysisException, ExecutorLostError, TidemillError
 from tidemill.executor.host import WIRE, Shipment
 from tidemill.executor.work import Attempt, Chains, Place, Read, Share, StageResult, Work
-from tidemill.executor.worker import raw, security, tamed
+from tidemill.executor.worker import HEARTBEAT, raw, security, tamed
+from tidemill.figures import ExecutorFigures
+from tidemill.health import Heartbeat
+from tidemill.logs import CarryingPool
 from tidemill.sources.base import Partition
 from tidemill.tls import TlsFiles
 
@@ -48,6 +52,7 @@ class Member:
     address: str
     name: str
     threads: int
+    joined: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -74,7 +79,9 @@ class _Query:
 class DaskEngine(Engine):
     """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
 
-    ``files`` is this process's certificate, None only for tests in one process.
+    ``files`` is this process's certificate, None only for tests in one process; ``host`` and ``port`` are where it
+    listens (port 0: any that is free); ``job`` is what the log lines of executors say they work for. Raises
+    `TidemillError` if it cannot listen there.
     """
 
     remote = True
@@ -86,18 +93,25 @@ class DaskEngine(Engine):
         patience: float = WAIT,
         host: str = "127.0.0.1",
         port: int = 0,
+        job: str = "",
     ) -> None:
-        self.expected, self.patience = expected, patience
+        self.expected, self.patience, self.job = expected, patience, job
         self._token = secrets.token_hex(16)
         self._members: dict[str, Member] = {}
         self._leaving: set[str] = set()
         self._changed = threading.Condition()
         self._queries: dict[str, _Query] = {}
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="tidemill-read")
+        self._readers = CarryingPool(2, thread_name_prefix="tidemill-read")
+        self._ending = False
+        self._heart = Heartbeat()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tidemill-cluster", daemon=True)
         self._thread.start()
-        self._scheduler = self._call(self._started(files, host, port))
+        try:
+            self._scheduler = self._call(self._started(files, host, port))
+        except BaseException:
+            self._end_loop()
+            raise
         self._met = False
 
     async def _started(self, files: TlsFiles | None, host: str, port: int) -> Scheduler:
@@ -109,7 +123,14 @@ class DaskEngine(Engine):
         made.handlers["tidemill_join"] = self._join
         made.handlers["tidemill_leave"] = self._leave
         made.add_plugin(_Leavers(self), name="tidemill")
-        await made
+        try:
+            await made
+        except Exception as error:
+            raise TidemillError(
+                f"the driver cannot listen at {host}:{port}: {_root(error)}; give a free port and an address of this "
+                "machine"
+            ) from error
+        self._beating = asyncio.ensure_future(self._heart.keep())
         return made
 
     @property
@@ -135,7 +156,7 @@ class DaskEngine(Engine):
             self._members[address] = Member(address, name, threads)
             self._changed.notify_all()
         log.info("executor %s has joined (%s)", name, address)
-        return {"engine": self._token}
+        return {"engine": self._token, "job": self.job}
 
     async def _leave(self, address: str) -> dict[str, Any]:
         """Answers once the executor may go: when no attempt is open on it."""
@@ -161,6 +182,34 @@ class DaskEngine(Engine):
         with self._changed:
             return sorted(m.name for m in self._members.values())
 
+    def executors(self) -> list[ExecutorFigures]:
+        with self._changed:
+            members = list(self._members.values())
+            stateful = [list(q.owners) for q in self._queries.values() if q.work.stateful]
+        found = []
+        for m in sorted(members, key=lambda m: m.name):
+            worker = self._scheduler.workers.get(m.address)
+            beat = worker.metrics.get(HEARTBEAT, {}) if worker is not None else {}
+            shards = sum(owners.count(m.address) for owners in stateful)
+            found.append(ExecutorFigures(m.name, m.address, m.threads, m.joined, shards, **beat))
+        return found
+
+    @property
+    def expects(self) -> int:
+        return self.expected
+
+    def moved(self, query: str) -> int:
+        found = self._queries.get(query)
+        return found.moved if found is not None else 0
+
+    def trouble(self) -> str:
+        return self._heart.trouble if self._thread.is_alive() else "the thread of the cluster has ended"
+
+    def no_more_waiting(self) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
     def retire(self, member: str) -> None:
         with self._changed:
             self._leaving |= {a for a, m in self._members.items() if m.name == member}
@@ -174,9 +223,11 @@ class DaskEngine(Engine):
 
         with self._changed:
             if not self._met:
-                self._changed.wait_for(lambda: len(fit()) >= self.expected, self.patience)
+                self._changed.wait_for(lambda: self._ending or len(fit()) >= self.expected, self.patience)
                 self._met = True
-            if not self._changed.wait_for(fit, self.patience):
+            if not self._changed.wait_for(lambda: self._ending or fit(), self.patience) or not fit():
+                if self._ending:
+                    raise ExecutorLostError("the driver ends, and no executor is there for the batch at hand")
                 raise ExecutorLostError(
                     f"no executor has joined the driver at {self.address} in {self.patience:.0f} s; start one with "
                     "tidemill executor --driver ADDRESS, and look into its log"
@@ -383,10 +434,18 @@ class DaskEngine(Engine):
     def close(self) -> None:
         if not self._loop.is_running():
             return
-        self._call(self._scheduler.close(reason="the driver ends"))
+        self._call(self._closed())
+        self._end_loop()
+        self._readers.shutdown()
+
+    async def _closed(self) -> None:
+        self._beating.cancel()
+        await self._scheduler.close(reason="the driver ends")
+
+    def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._readers.shutdown()
+        self._loop.close()
 
 
 class _Leavers(SchedulerPlugin):
@@ -402,7 +461,9 @@ class _Leavers(SchedulerPlugin):
 def ship(work: Work) -> bytes:
     """The query as bytes for executors; `AnalysisException` naming what cannot be shipped."""
     assert work.recipe is not None
-    shipment = Shipment(work.query, work.plan, work.columns, work.statics, work.shards, work.recipe)
+    shipment = Shipment(
+        work.query, work.plan, work.columns, work.statics, work.shards, work.recipe, work.name
+    )
     try:
         return cloudpickle.dumps(shipment)
     except Exception as error:
@@ -410,6 +471,13 @@ def ship(work: Work) -> bytes:
             f"the query cannot be sent to executors: {culprit(shipment) or error}; user functions must not hold "
             "connections, locks or open files: make those inside the function"
         ) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What it all began with; Dask wraps errors of a server's start."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def culprit(shipment: Shipment) -> str | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
 from tidemill.engine.base import Engine
+from tidemill.executor.busy import Busy
 from tidemill.executor.stage import StageRunner
 from tidemill.executor.work import Attempt, Chains, Share, StageResult, Work
+from tidemill.figures import ExecutorFigures
 from tidemill.kernel.duck import Kernel
+from tidemill.logs import CarryingPool
 from tidemill.sources.base import Partition
 
 
@@ -21,7 +24,9 @@ class LocalEngine(Engine):
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or os.cpu_count() or 1
         self.kernel = Kernel(self.threads)
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tidemill-task")
+        self._pool = CarryingPool(self.threads, thread_name_prefix="tidemill-task")
+        self._busy = Busy()
+        self._since = time.time()
         self._runners: dict[str, StageRunner] = {}
 
     def load(self, work: Work) -> None:
@@ -34,7 +39,13 @@ class LocalEngine(Engine):
         self, attempt: Attempt, partitions: Mapping[int, Sequence[Partition]], chains: Chains
     ) -> list[StageResult]:
         share = Share({source: tuple(parts) for source, parts in partitions.items()})
-        return self._runners[attempt.query].run(attempt, share)
+        with self._busy.working():
+            return self._runners[attempt.query].run(attempt, share)
+
+    def executors(self) -> list[ExecutorFigures]:
+        shards = sum(r.work.shards for r in list(self._runners.values()) if r.work.stateful)
+        busy, share = self._busy.seconds, self._busy.share()
+        return [ExecutorFigures("local", "", self.threads, self._since, shards, busy, share)]
 
     def accept(self, attempt: Attempt) -> None:
         self._runners[attempt.query].accept(attempt)

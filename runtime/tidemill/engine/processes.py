@@ -28,7 +28,7 @@ class LocalCluster(DaskEngine):
     """An engine whose executors it starts itself, and again if one dies. Each has ``threads``; by default they share
     the processors."""
 
-    def __init__(self, executors: int, threads: int | None = None) -> None:
+    def __init__(self, executors: int, threads: int | None = None, job: str = "") -> None:
         if executors < 1:
             raise TidemillError(f"a cluster needs at least 1 executor, not {executors}")
         self.threads = threads or max(1, (os.cpu_count() or 1) // executors)
@@ -39,7 +39,7 @@ class LocalCluster(DaskEngine):
             raise TidemillError(
                 "executors need the cluster parts of Tidemill; install them with: pip install 'tidemill[cluster]'"
             ) from error
-        super().__init__(files["driver"], expected=executors)
+        super().__init__(files["driver"], expected=executors, job=job)
         self._own = files["executor"]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._wanted = executors
@@ -51,7 +51,7 @@ class LocalCluster(DaskEngine):
         """Have so many executors; those that go finish their batch and hand their shards over."""
         if executors < 1:
             raise TidemillError(f"a cluster needs at least 1 executor, not {executors}")
-        self._wanted = executors
+        self._wanted = self.expected = executors
 
     @property
     def processes(self) -> dict[str, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import threading
-import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,12 +12,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from tidemill import logs
 from tidemill.errors import FencedError
+from tidemill.executor.busy import Busy
 from tidemill.executor.exchange import Exchange
 from tidemill.executor.inbox import Inbox
 from tidemill.executor.stage import StageRunner
 from tidemill.executor.work import Attempt, Chains, Place, Recipe, Share, StageResult, Work
 from tidemill.kernel.duck import Kernel
+from tidemill.logs import CarryingPool
 from tidemill.plan.stages import QueryPlan
 from tidemill.sources.base import Source
 
@@ -36,6 +38,7 @@ class Shipment:
     statics: tuple[pa.Table, ...]
     shards: int
     recipe: Recipe
+    name: str = ""
 
 
 class _Query:
@@ -48,6 +51,10 @@ class _Query:
         self.runner: StageRunner | None = None
         self.sources: tuple[Source | None, ...] = ()
         self.place = Place()
+        self.name = name
+        """What people call it, once it is loaded."""
+        self.shards = 0
+        """That are here."""
 
     def close(self) -> None:
         """On the query's thread."""
@@ -59,6 +66,7 @@ class _Query:
             if source is not None:
                 source.close()
         self.sources = ()
+        self.shards = 0
 
 
 class Host:
@@ -70,9 +78,10 @@ class Host:
         self.threads = threads or os.cpu_count() or 1
         self.kernel = Kernel(self.threads)
         self.make_exchange = make_exchange
-        self.busy = 0.0
-        """Seconds spent with batches, ever."""
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tidemill-task")
+        self.busy = Busy()
+        self.sent = 0
+        """Bytes of rows given to other executors, ever."""
+        self._pool = CarryingPool(self.threads, thread_name_prefix="tidemill-task")
         self._queries: dict[str, _Query] = {}
         self._lock = threading.Lock()
 
@@ -84,6 +93,18 @@ class Host:
         """
         found = self._of(query, generation)
         return found.thread.submit(self._do, what, query, found, data)
+
+    @property
+    def shards(self) -> int:
+        """Shards of state that are here."""
+        with self._lock:
+            return sum(q.shards for q in self._queries.values())
+
+    @property
+    def spilled(self) -> int:
+        """Bytes of rows from other executors that went to files, ever."""
+        with self._lock:
+            return sum(q.inbox.spilled for q in self._queries.values())
 
     def inbox(self, query: str, generation: int) -> Inbox:
         return self._of(query, generation).inbox
@@ -100,7 +121,8 @@ class Host:
 
     def _do(self, what: str, name: str, query: _Query, data: bytes) -> bytes:
         method: Callable[..., Any] = getattr(self, f"_{what}")
-        return pickle.dumps(method(query, *pickle.loads(data)))
+        with logs.bound(query=query.name, generation=query.generation):
+            return pickle.dumps(method(query, *pickle.loads(data)))
 
     # What a driver asks for, on the query's thread
 
@@ -118,7 +140,9 @@ class Host:
             sink=recipe.sink,
             store=recipe.store(),
             shards=shipment.shards,
+            name=shipment.name,
         )
+        query.name = shipment.name or shipment.query
         exchange = self.make_exchange(query.inbox) if self.make_exchange else None
         query.runner = StageRunner(work, self.kernel, self._pool, self.threads, exchange)
 
@@ -133,19 +157,19 @@ class Host:
         query.place = place
 
     def _run(self, query: _Query, attempt: Attempt, share: Share) -> list[StageResult]:
-        started = time.monotonic()
         query.inbox.begin(attempt)
         runner = _runner(query)
-        try:
+        if runner.work.stateful:
+            query.shards = query.place.owners.count(query.place.me)
+        with self.busy.working(), logs.bound(batch=attempt.batch):
             results = runner.run(attempt, replace(share, place=query.place))
             # The driver makes the entry that names these blobs durable, and cannot do it for blobs of another process.
             runner.work.store.sync()
             return results
-        finally:
-            self.busy += time.monotonic() - started
 
     def _accept(self, query: _Query, attempt: Attempt) -> None:
-        _runner(query).accept(attempt)
+        with self.busy.working(), logs.bound(batch=attempt.batch):
+            _runner(query).accept(attempt)
 
     def _rollback(self, query: _Query) -> None:
         if query.runner is not None:

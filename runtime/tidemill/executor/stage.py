@@ -102,6 +102,7 @@ class StageRunner:
         result.rows = rows.num_rows
         result.last = stage.id == len(self.work.plan.stages) - 1
         if result.last:
+            result.bytes = rows.nbytes
             self._finish(attempt, share.place, rows, result)
         return result
 
@@ -154,9 +155,8 @@ class StageRunner:
         source = self.work.sources[index]
         found = list(self.pool.map(source.read, share.partitions.get(index, ())))
         read = result.read.setdefault(index, Read())
-        read.rows += sum(r.table.num_rows for r in found)
-        read.bytes += sum(r.bytes for r in found)
-        read.bad += sum(r.bad.num_rows for r in found)
+        for r in found:
+            read.add(Read(r.table.num_rows, r.bytes, r.bad.num_rows, dict(r.newest)))
         if found:
             return pa.concat_tables([r.table for r in found])
 

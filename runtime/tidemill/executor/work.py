@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tidemill.plan.stages import QueryPlan
+from tidemill.plan.stages import QueryPlan, Stateful
 from tidemill.sinks.base import Committable, Sink
 from tidemill.sources.base import Partition, Source
 from tidemill.state.base import BlobName, StateStore
@@ -43,6 +43,13 @@ class Work:
     shards: int = SHARDS
     recipe: Recipe | None = None
     """For executors in other processes; these themselves have none."""
+    name: str = ""
+    """What people call the query."""
+
+    @property
+    def stateful(self) -> bool:
+        """Whether its shards hold anything."""
+        return any(isinstance(stage.operator, Stateful) for stage in self.plan.stages)
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,13 @@ class Read:
     rows: int = 0
     bytes: int = 0
     bad: int = 0
+    newest: dict[str, float] = field(default_factory=dict)
+    """See `Rows.newest`."""
+
+    def add(self, other: Read) -> None:
+        self.rows, self.bytes, self.bad = self.rows + other.rows, self.bytes + other.bytes, self.bad + other.bad
+        for partition, when in other.newest.items():
+            self.newest[partition] = max(when, self.newest.get(partition, when))
 
 
 @dataclass
@@ -126,6 +140,8 @@ class StageResult:
 
     rows: int = 0
     """Of its output."""
+    bytes: int = 0
+    """Of the query's output, in memory."""
     last: bool = False
     """Whether its output is the query's."""
     read: dict[int, Read] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import logging
 import pickle
 import signal
 import tempfile
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -24,12 +25,14 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.protocol import Serialized, to_serialize
 from distributed.security import Security
 
-from tidemill import __version__
+from tidemill import __version__, logs
 from tidemill.errors import ExecutorLostError, TidemillError
 from tidemill.executor.exchange import Exchange
 from tidemill.executor.host import WIRE, Host
 from tidemill.executor.inbox import Inbox
 from tidemill.executor.work import Attempt, Place
+from tidemill.figures import ExecutorFigures
+from tidemill.health import HealthServer, Heartbeat, Probes
 from tidemill.tls import TlsFiles
 
 log = logging.getLogger("tidemill.executor")
@@ -38,6 +41,8 @@ FRAME = 8 << 20
 """Bytes of rows sent at once, about: a receiver that is slow holds its sender up by no more."""
 PATIENCE = 300.0
 """Seconds without a frame from a peer, after which an attempt is given up."""
+HEARTBEAT = "tidemill"
+"""Under which Dask keeps our part of its heartbeats."""
 AGAIN = (0.2, 5.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
 
@@ -69,8 +74,8 @@ def raw(data: Any) -> bytes | memoryview:
 class PeerExchange(Exchange):
     """Swaps rows with the other executors of an attempt, over the worker's comms."""
 
-    def __init__(self, worker: Worker, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
-        self.worker, self.loop, self.inbox = worker, loop, inbox
+    def __init__(self, host: Host, worker: Worker, loop: asyncio.AbstractEventLoop, inbox: Inbox) -> None:
+        self.host, self.worker, self.loop, self.inbox = host, worker, loop, inbox
 
     def swap(
         self, attempt: Attempt, place: Place, stage: int, side: int, parts: Sequence[pa.Table]
@@ -106,8 +111,10 @@ class PeerExchange(Exchange):
         try:
             frames = list(_pieces(rows))
             for n, piece in enumerate(frames):
+                frame = memoryview(_encoded(piece))
+                self.host.sent += frame.nbytes
                 answer = await peer.tidemill_rows(
-                    head=head, last=n == len(frames) - 1, frame=to_serialize(memoryview(_encoded(piece)))
+                    head=head, last=n == len(frames) - 1, frame=to_serialize(frame)
                 )
                 if answer["status"] != "ok":
                     raise ExecutorLostError(answer["reason"])
@@ -141,7 +148,7 @@ class ExecutorPlugin(WorkerPlugin):
 
     async def setup(self, worker: Worker) -> None:
         self.worker = worker
-        self.host.make_exchange = partial(PeerExchange, worker, asyncio.get_running_loop())
+        self.host.make_exchange = partial(PeerExchange, self.host, worker, asyncio.get_running_loop())
         worker.handlers["tidemill_call"] = self.call
         worker.handlers["tidemill_rows"] = self.rows
         worker.handlers["tidemill_give_up"] = self.give_up
@@ -154,6 +161,8 @@ class ExecutorPlugin(WorkerPlugin):
         )
         self.refusal = answer.get("refusal")
         self.engine = answer.get("engine")
+        if job := answer.get("job"):
+            logs.of_process(job=job)
         self.joined.set()
 
     async def call(self, engine: str, what: str, query: str, generation: int, data: Any) -> dict[str, Any]:
@@ -191,14 +200,61 @@ def _pickled(error: Exception) -> bytes:
         return pickle.dumps(TidemillError(f"{type(error).__name__}: {error}"))
 
 
+class Membership:
+    """How an executor stands with its driver, for those who ask its process."""
+
+    def __init__(self, driver: str, name: str, host: Host) -> None:
+        self.driver, self.name, self.host = driver, name, host
+        self.heart = Heartbeat()
+        self.joined = 0.0
+        """Since when, in seconds since the epoch; 0: it has no driver."""
+        self.address = ""
+
+    def joins(self, address: str) -> None:
+        self.address, self.joined = address, time.time()
+
+    def parts(self) -> None:
+        self.joined = 0.0
+
+    def ready(self) -> str:
+        return (
+            "" if self.joined else f"there is no driver at {self.driver}, or it has not let this executor in"
+        )
+
+    def figures(self) -> ExecutorFigures:
+        h = self.host
+        busy, share = h.busy.seconds, h.busy.share()
+        return ExecutorFigures(
+            self.name, self.address, h.threads, self.joined, h.shards, busy, share, h.sent, h.spilled
+        )
+
+    def status(self) -> dict[str, Any]:
+        f = self.figures()
+        head = {"role": "executor", "version": __version__, "driver": self.driver, "joined": bool(f.joined)}
+        return {**head, **f.to_json()}
+
+
+def heartbeat(host: Host) -> dict[str, Any]:
+    """What Dask takes to the driver a few times a second: `ExecutorFigures` that only this process knows."""
+    busy, share = host.busy.seconds, host.busy.share()
+    return {"busy": busy, "busy_share": share, "sent": host.sent, "spilled": host.spilled}
+
+
 async def serve(
-    driver: str, host: Host, name: str, files: TlsFiles | None, stop: asyncio.Event, listen: str = ""
+    driver: str,
+    host: Host,
+    name: str,
+    files: TlsFiles | None,
+    stop: asyncio.Event,
+    listen: str = "",
+    membership: Membership | None = None,
 ) -> None:
     """Be an executor of the driver at ``driver`` until ``stop``: wait for it, join, and join again if it comes anew.
 
     Raises `TidemillError` if the driver does not want this executor: another version, say.
     """
     tamed()
+    member = membership or Membership(driver, name, host)
     pause = AGAIN[0]
     told = False
     while not stop.is_set():
@@ -207,6 +263,7 @@ async def serve(
             worker = Worker(
                 driver, nthreads=1, name=name, security=security(files), plugins=(plugin,), host=listen or None,
                 dashboard_address="127.0.0.1:0", memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
+                metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
             async with worker:
                 await plugin.joined.wait()
@@ -214,11 +271,14 @@ async def serve(
                     raise TidemillError(plugin.refusal)
                 log.info("executor %s serves the driver at %s", name, driver)
                 pause, told = AGAIN[0], False
+                member.joins(worker.address)
                 await _until_over(worker, stop)
         except (OSError, TimeoutError, CommClosedError) as error:
             if not told:
                 log.warning("no driver at %s yet (%s); trying again", driver, error)
                 told = True
+        finally:
+            member.parts()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(pause * 2, AGAIN[1])
@@ -236,17 +296,41 @@ async def _until_over(worker: Worker, stop: asyncio.Event) -> None:
         task.cancel()
 
 
-def run(driver: str, name: str, files: TlsFiles | None, threads: int | None = None, listen: str = "") -> None:
-    """An executor's process: serves until SIGTERM or Ctrl-C, then finishes its batch and leaves."""
+def run(
+    driver: str,
+    name: str,
+    files: TlsFiles | None,
+    threads: int | None = None,
+    listen: str = "",
+    health: tuple[str, int] | None = None,
+) -> None:
+    """An executor's process: serves until SIGTERM or Ctrl-C, then finishes its batch and leaves.
+
+    ``health``: the host and port at which it tells how it does.
+    """
     host = Host(threads)
+    member = Membership(driver, name, host)
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(driver, host, name, files, stop, listen)
+        beating = asyncio.ensure_future(member.heart.keep())
+        await serve(driver, host, name, files, stop, listen, member)
+        beating.cancel()
 
+    server = _health_server(member, *health) if health else None
     try:
         asyncio.run(main())
     finally:
+        if server is not None:
+            server.close()
         host.close()
+
+
+def _health_server(member: Membership, host: str, port: int) -> HealthServer:
+    from tidemill.metrics import ExecutorMetrics
+
+    registry = ExecutorMetrics(member.figures).registry
+    probes = Probes(lambda: member.heart.trouble, member.ready, member.status, registry)
+    return HealthServer(probes, port, host)

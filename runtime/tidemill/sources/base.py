@@ -62,6 +62,9 @@ class Rows:
     bad: pa.Table = field(default_factory=BAD_SCHEMA.empty_table)
     bytes: int = 0
     """Size as read, before decoding."""
+    newest: Mapping[str, float] = field(default_factory=dict)
+    """When the last record read was written, in seconds since the epoch, by the name of its partition in `metrics`
+    (``lag.<name>``); empty where records have no such time."""
 
 
 class SourceLog(ABC):
@@ -144,7 +147,10 @@ class Source(ABC):
         """Everything up to ``end`` has been processed and will not be asked for again."""
 
     def metrics(self, start: Offset, end: Offset) -> dict[str, str]:
-        """For progress reports: ``latestOffset`` and lag figures; Spark's key names where it has them."""
+        """For progress reports: ``latestOffset`` and lag figures; Spark's key names where it has them.
+
+        ``lag.<partition>`` is the number of records in a partition that are not yet read.
+        """
         return {}
 
     def close(self) -> None:

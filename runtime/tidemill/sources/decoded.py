@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class DecodedSource(WrappedSource):
         if not len(done.bad):
             if self._decode.corrupt is not None:
                 columns[self._decode.corrupt] = pa.nulls(rows.table.num_rows, pa.string())
-            return Rows(self._table(columns), rows.bad, rows.bytes)
+            return replace(rows, table=self._table(columns))
         bad = self._bad(rows.table, partition, done.bad, done.reasons)
         if self._decode.mode == "failfast":
             first = bad.slice(0, 1).to_pylist()[0]
@@ -92,12 +92,11 @@ class DecodedSource(WrappedSource):
             texts = np.full(rows.table.num_rows, None, object)
             texts[done.bad] = [r.decode(errors="replace") for r in bad.column("record").to_pylist()]
             columns[self._decode.corrupt] = pa.array(texts, pa.string())
-            return Rows(self._table(columns), rows.bad, rows.bytes)
+            return replace(rows, table=self._table(columns))
         good = np.ones(rows.table.num_rows, bool)
         good[done.bad] = False
-        return Rows(
-            self._table(columns).filter(pa.array(good)), pa.concat_tables([rows.bad, bad]), rows.bytes
-        )
+        table = self._table(columns).filter(pa.array(good))
+        return replace(rows, table=table, bad=pa.concat_tables([rows.bad, bad]))
 
     def _table(self, columns: dict[str, Any]) -> pa.Table:
         return pa.table([columns[n] for n in self.schema.names], schema=to_arrow_schema(self.schema))

@@ -176,7 +176,7 @@ class KafkaSource(Source):
     def read(self, partition: Partition) -> Rows:
         spec = partition.spec
         table, size = self._readers.read((spec["topic"], spec["partition"]), spec["from"], spec["to"])
-        return Rows(table, bytes=size)
+        return Rows(table, bytes=size, newest=_newest(f"{spec['topic']}.{spec['partition']}", table))
 
     # --- after a batch
 
@@ -221,6 +221,14 @@ class KafkaSource(Source):
             while time.monotonic() < deadline and committer.poll(0.01) is not None:
                 pass
             committer.close()
+
+
+def _newest(partition: str, table: pa.Table) -> dict[str, float]:
+    """When the last record of a range was written."""
+    if not table.num_rows:
+        return {}
+    micros = table["timestamp"][-1].value  # as a number, since Python's calendar ends and Kafka's does not
+    return {partition: micros / 1e6} if micros is not None and micros >= 0 else {}
 
 
 def share(begin: Ends, end: Ends, limit: int) -> Ends:

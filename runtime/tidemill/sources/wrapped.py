@@ -63,4 +63,5 @@ class BadRecordsSource(WrappedSource):
         self.schema = BAD_RECORDS
 
     def read(self, partition: Partition) -> Rows:
-        return Rows(self.inner.read(partition).bad)
+        rows = self.inner.read(partition)
+        return Rows(rows.bad, bytes=rows.bytes, newest=rows.newest)

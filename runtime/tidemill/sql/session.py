@@ -315,7 +315,7 @@ class SparkSession:
                 threads = self._config.explicit().get("tidemill.threads")
                 self._context = Context(threads=int(threads) if threads else None)
                 if executors := int(self._config.explicit().get("tidemill.executors") or 0):
-                    self._context.cluster = _cluster(executors)
+                    self._context.cluster = _cluster(executors, self._config.get("spark.app.name") or "")
             _ = self._context.local  # made now, so that the copies below share it
             return dataclasses.replace(self._context, settings=self._settings(), listen=self.streams._heard)
 
@@ -339,13 +339,13 @@ class SparkSession:
         return self._frame(analyze.local(table, schema))
 
 
-def _cluster(executors: int) -> Engine:
+def _cluster(executors: int, job: str) -> Engine:
     """Executors of this process's own, which end with it."""
     import atexit
 
     from tidemill.engine.processes import LocalCluster
 
-    cluster = LocalCluster(executors)
+    cluster = LocalCluster(executors, job=job)
     atexit.register(cluster.close)
     return cluster
 
