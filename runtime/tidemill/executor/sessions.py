@@ -16,7 +16,7 @@ from tidemill.executor.operator import (
     with_slots,
 )
 from tidemill.kernel.duck import Session
-from tidemill.plan.physical import islands_sql
+from tidemill.plan.islands import islands_sql
 from tidemill.plan.stages import SessionBy
 
 

@@ -22,6 +22,7 @@ from tidemill.plan.expressions import (
     user_functions,
 )
 from tidemill.plan.generators import compile_generator
+from tidemill.plan.islands import islands_sql
 from tidemill.plan.nodes import (
     Aggregate,
     Alias,
@@ -230,22 +231,6 @@ def session_rows_sql(relation: Relation, node: Aggregate, session: Session, chil
     return (
         f"SELECT * FROM (SELECT *, {time} AS s_start, {time} + ({gap}) AS s_end FROM ({child})) "
         f"WHERE s_start IS NOT NULL AND s_end > s_start"
-    )
-
-
-def islands_sql(rows: str, keys: Sequence[str]) -> str:
-    """``rows`` (with s_start and s_end) and, as ``s_first`` and ``s_last``, the session that they merge into.
-
-    Two sessions of one key merge if one starts at or before the other's end.
-    """
-    by = f"PARTITION BY {', '.join(keys)} " if keys else ""
-    same = ", ".join([*keys, "s_island"])
-    return (
-        f"SELECT *, min(s_start) OVER (PARTITION BY {same}) AS s_first, "
-        f"max(s_end) OVER (PARTITION BY {same}) AS s_last FROM (SELECT *, "
-        f"sum(s_new) OVER ({by}ORDER BY s_start, s_end ROWS UNBOUNDED PRECEDING) AS s_island "
-        f"FROM (SELECT *, CASE WHEN s_start <= max(s_end) OVER ({by}ORDER BY s_start, s_end "
-        f"ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS s_new FROM ({rows})))"
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
 from tidemill.kernel.mapping import MapFunction
-from tidemill.plan.expressions import UserFunction
-from tidemill.plan.nodes import JoinType, OutputMode
+
+if TYPE_CHECKING:  # executors load no planner
+    from tidemill.kernel.udf import UserFunction
+    from tidemill.plan.nodes import JoinType, OutputMode
 
 
 @dataclass(frozen=True)
