@@ -143,12 +143,7 @@ def watched(job: Job, port: int) -> Iterator[None]:
     watch = Watch(job.manifest.name, job.secrets.mask)
     watch.begin(job)
     watch.phase = "running"
-    try:
-        server = watch.serve("127.0.0.1", port)
-    except OSError as error:
-        raise TidemillError(
-            f"--metrics-port {port}: 127.0.0.1:{port} cannot be served: {error.strerror}; give another port"
-        ) from error
+    server = watch.serve("127.0.0.1", port)
     try:
         yield
     finally:
