@@ -27,7 +27,7 @@ from tidemill.engine.placement import Dealer, moves, place
 from tidemill.errors import AnalysisException, ExecutorLostError, TidemillError
 from tidemill.executor.host import WIRE, Shipment
 from tidemill.executor.work import Attempt, Chains, Place, Read, Share, StageResult, Work
-from tidemill.executor.worker import HEARTBEAT, raw, security, tamed
+from tidemill.executor.worker import HEARTBEAT, Unseen, raw, security, tamed
 from tidemill.figures import ExecutorFigures
 from tidemill.health import Heartbeat
 from tidemill.logs import CarryingPool
@@ -76,6 +76,10 @@ class _Query:
     """Shards that had to be loaded since the start, the first loading not counted."""
 
 
+class QuietScheduler(Unseen, Scheduler):
+    """A scheduler that listens at one port only, with TLS."""
+
+
 class DaskEngine(Engine):
     """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
 
@@ -117,9 +121,7 @@ class DaskEngine(Engine):
     async def _started(self, files: TlsFiles | None, host: str, port: int) -> Scheduler:
         tamed()
         scheme = "tls" if files else "tcp"
-        made = Scheduler(
-            host=f"{scheme}://{host}", port=port, security=security(files), dashboard_address="127.0.0.1:0",
-        )  # fmt: skip
+        made = QuietScheduler(host=f"{scheme}://{host}", port=port, security=security(files), dashboard=False)
         made.handlers["tidemill_join"] = self._join
         made.handlers["tidemill_leave"] = self._leave
         made.add_plugin(_Leavers(self), name="tidemill")

@@ -47,8 +47,19 @@ AGAIN = (0.2, 5.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
 
 
+class Unseen:
+    """A part of Dask without its web server, which would ask nobody for a certificate."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        """Start none."""
+
+
+class QuietWorker(Unseen, Worker):
+    """A worker that listens at one port only, with TLS."""
+
+
 def tamed() -> None:
-    """Dask as we use it: no web pages, which would ask nobody for a certificate, and no log of every connection."""
+    """Dask as we use it: no web pages to prepare, and no log of every connection."""
     dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
@@ -260,9 +271,9 @@ async def serve(
     while not stop.is_set():
         plugin = ExecutorPlugin(host, name)
         try:
-            worker = Worker(
+            worker = QuietWorker(
                 driver, nthreads=1, name=name, security=security(files), plugins=(plugin,), host=listen or None,
-                dashboard_address="127.0.0.1:0", memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
+                memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
                 metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
             async with worker:
