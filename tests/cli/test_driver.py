@@ -275,6 +275,32 @@ def test_a_standby_of_a_job_that_does_not_fit_says_so_and_harms_nobody(cluster: 
     assert first.get("/livez")[0] == 200 and first.popen.poll() is None
 
 
+PROGRAM = """\
+import sys
+from tidemill.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+rows = spark.readStream.schema("at TIMESTAMP, host STRING").csv("in")
+rows.select("host").writeStream.format("json").option("path", sys.argv[1]).queryName("hosts").start()
+"""
+
+
+def test_a_program_runs_on_the_executors_and_keeps_its_checkpoint_with_the_job(cluster: Cluster) -> None:
+    (cluster.folder / "mounted.py").write_text(PROGRAM)
+    head = JOB[: JOB.index("spec:")]
+    program = "{configMap: {name: visits, key: job.py}, args: [out/hosts]}"
+    (cluster.folder / "job.yaml").write_text(f"{head}spec:\n  program: {program}\n")
+    cluster.put("1", ("00:00:01", "a"))
+    driver = cluster.driver("--program", "mounted.py")
+    cluster.executor(driver, "e0")
+    until(lambda: cluster.rows("hosts"), driver.log.read_text, driver.popen)
+    driver.becomes_ready()
+    assert [q["name"] for q in driver.status()["queries"]] == ["hosts"]
+    assert (cluster.folder / ".tidemill" / "default.visits" / "hosts" / "tidemill.json").exists()
+    driver.popen.send_signal(signal.SIGTERM)
+    assert driver.ends() == 0, driver.log.read_text()
+
+
 def test_a_driver_without_executors_stops_when_it_is_told(cluster: Cluster) -> None:
     cluster.put("1", ("00:00:01", "a"))
     driver = cluster.driver()

@@ -156,18 +156,22 @@ def attend(job: Job, stop: threading.Event) -> None:
         show()
 
 
-def run_program(job: Job, stop: threading.Event) -> int:
-    """Run a PySpark-shaped program as ``__main__``; its queries are stopped at their batch's end when asked."""
+def run_program(job: Job, stop: threading.Event, mounted: Path | None = None) -> int:
+    """Run a PySpark-shaped program as ``__main__``; its queries are stopped at their batch's end when asked.
+
+    ``mounted``: the file of ``spec.program.configMap``.
+    """
     program = job.manifest.spec.program
     assert program is not None
-    if program.config_map is not None:
+    if program.config_map is not None and mounted is None:
         raise TidemillError(
             "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
         )
     threading.Thread(target=_stop_program, args=(job, stop), daemon=True).start()
-    sys.argv = [program.file or "program", *(plain(job.secrets.resolve(a)) for a in program.args)]
-    if program.file is not None:
-        runpy.run_path(str(job.directory / program.file), run_name="__main__")
+    file = mounted if program.config_map is not None else program.file
+    sys.argv = [str(file or "program"), *(plain(job.secrets.resolve(a)) for a in program.args)]
+    if file is not None:
+        runpy.run_path(str(job.directory / file), run_name="__main__")
     else:
         exec(compile(program.inline or "", "spec.program.inline", "exec"), {"__name__": "__main__"})
     for query in job.spark.streams.active:
