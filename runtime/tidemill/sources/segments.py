@@ -80,6 +80,11 @@ class Segments:
     def __len__(self) -> int:
         return len(self._kept)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are none, nor any that are being read."""
+        return not self._lanes
+
     # Queries
 
     def attach(self, query: int) -> None:

@@ -105,12 +105,12 @@ class SharedReads:
 
     @property
     def lonely(self) -> bool:
-        """Whether there is one query only."""
+        """Whether there is one query only, and nothing left for it by others."""
         with self._lock:
             # Sources that nobody closed.
             for query in [q for q in self.segments.queries if q not in self._sources]:
                 self._forget(query)
-            return len(self.segments.queries) <= 1
+            return len(self.segments.queries) <= 1 and self.segments.empty
 
     def passed(self, source: SharedSource, pieces: Sequence[Piece]) -> None:
         """A query has read pieces by itself."""
