@@ -275,6 +275,31 @@ def test_a_standby_of_a_job_that_does_not_fit_says_so_and_harms_nobody(cluster: 
     assert first.get("/livez")[0] == 200 and first.popen.poll() is None
 
 
+def test_an_executor_that_is_killed_is_seen_to_be_gone_and_the_job_goes_on(cluster: Cluster) -> None:
+    cluster.put("1", ("00:00:01", "a"), ("00:00:02", "b"))
+    driver = cluster.driver()
+    executors = [cluster.executor(driver, f"e{i}") for i in range(2)]
+    until(lambda: len(cluster.rows("hosts")) == 2, driver.log.read_text, driver.popen)
+    until(
+        lambda: [e["shards"] for e in driver.status()["executors"]["members"]] == [32, 32],
+        driver.log.read_text,
+        driver.popen,
+    )
+    executors[1].popen.kill()
+    cluster.put("2", ("00:10:00", "c"))
+    until(lambda: len(cluster.rows("hits")) == 2, driver.log.read_text, driver.popen)
+    found = driver.metrics()
+    assert (found["tidemill_executors"], found["tidemill_executors_expected"]) == (1, 2)
+    assert found['tidemill_shards_moved_total{query="hits"}'] == 32
+    assert found['tidemill_executor_shards{executor="e0"}'] == 64
+    assert driver.get("/readyz")[0] == 200
+
+    executors[0].popen.kill()
+    until(lambda: driver.get("/readyz")[0] == 503, driver.log.read_text, driver.popen)
+    assert driver.get("/readyz")[1] == "no executor has joined\n"
+    assert driver.get("/livez")[0] == 200  # to start the driver again would help nobody
+
+
 PROGRAM = """\
 import sys
 from tidemill.sql import SparkSession
