@@ -179,7 +179,7 @@ class Segments:
     def fill(self, segment: Segment, rows: Rows) -> None:
         """The segment has been read."""
         segment.rows = rows
-        held = rows.table.get_total_buffer_size() + rows.bad.get_total_buffer_size()
+        held = _size(rows)
         segment.size = held + OVERHEAD
         self._density[segment.lane] = held / (segment.end - segment.start)
         _bound(self._density)
@@ -223,6 +223,12 @@ class Segments:
         lane.pop(bisect_right(lane, segment.start, key=_start) - 1)
         if not lane:
             del self._lanes[segment.lane]
+
+
+def _size(rows: Rows) -> int:
+    at = rows.places
+    beside = at.offsets.nbytes + at.micros.nbytes if at is not None else 0
+    return int(rows.table.get_total_buffer_size() + rows.bad.get_total_buffer_size() + beside)
 
 
 def _bound(by_lane: dict[str, Any]) -> None:
