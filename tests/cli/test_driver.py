@@ -275,6 +275,28 @@ def test_a_standby_of_a_job_that_does_not_fit_says_so_and_harms_nobody(cluster: 
     assert first.get("/livez")[0] == 200 and first.popen.poll() is None
 
 
+def test_a_job_on_one_machine_shows_the_same_pages(cluster: Cluster) -> None:
+    cluster.put("1", ("00:00:01", "a"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = cluster.folder / "run.log"
+    options = ["--executors", "1", "--metrics-port", str(port), "--log-format", "json"]
+    with log.open("wb") as out:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "tidemill", "run", "job.yaml", *options], stderr=out, cwd=cluster.folder
+        )
+    job = Process(popen, log)
+    cluster.processes.append(job)
+    until(lambda: cluster.rows("hosts"), log.read_text, popen)
+    job.becomes_ready()
+    assert job.status()["executors"]["expected"] == 1
+    assert job.metrics()['tidemill_executor_joined{executor="executor-0"}'] == 1
+    served = next(line for line in job.lines if "serves the driver" in line["message"])
+    assert (served["executor"], served["job"]) == ("executor-0", "visits")
+    popen.send_signal(signal.SIGTERM)
+    assert job.ends() == 0, log.read_text()
+
+
 def test_an_executor_that_is_killed_is_seen_to_be_gone_and_the_job_goes_on(cluster: Cluster) -> None:
     cluster.put("1", ("00:00:01", "a"), ("00:00:02", "b"))
     driver = cluster.driver()
