@@ -13,6 +13,7 @@ from bench.apart import apart
 from bench.table import Table
 from tidemill.api import load
 from tidemill.cli.job import Job
+from tidemill.sources.segments import LIMIT
 from tidemill.sql import DataFrame
 from tidemill.sql import functions as F
 
@@ -31,12 +32,15 @@ spec:
   tables:
     - {{name: hosts, format: csv, options: {{path: hosts.csv}}, schema: "host STRING, team STRING"}}
   queries:
-    - name: counts
+{queries}
+  conf: {{spark.sql.session.timeZone: UTC, tidemill.threads: "2", tidemill.sharedReadBytes: "{shared}"}}
+"""
+QUERY = """\
+    - name: {name}
       sql: SELECT window(t, '10 seconds') AS w, team, count(*) AS n FROM access JOIN hosts USING (host)
            WHERE status = 200 GROUP BY window(t, '10 seconds'), team
       trigger: {{availableNow: true}}
-      sink: {{format: parquet, options: {{path: out}}}}
-  conf: {{spark.sql.session.timeZone: UTC, tidemill.threads: "2"}}
+      sink: {{format: parquet, options: {{path: {name}}}}}
 """
 
 
@@ -75,17 +79,23 @@ def from_json(servers: str, topic: str, rows: int) -> float:
     return _until_done(reader.load().select(F.from_json(text, work.SCHEMA).alias("r")).select("r.*"))
 
 
-def from_kafka(servers: str, topic: str, rows: int) -> float:
-    """The records of a topic through a manifest's decode; seconds from start to the last commit."""
+def from_kafka(servers: str, topic: str, rows: int, queries: int = 1, shared: int = LIMIT) -> float:
+    """As many queries of a manifest's job over a topic; seconds from start to the last commit of all."""
     with tempfile.TemporaryDirectory() as out:
         hosts = "".join(f"host{r},team{r % 20}\n" for r in range(work.HOSTS))
         (Path(out) / "hosts.csv").write_text(hosts)
-        text = MANIFEST.format(servers=servers, topic=topic, schema=work.SCHEMA, limit=rows // 4)
+        text = MANIFEST.format(
+            servers=servers, topic=topic, schema=work.SCHEMA, limit=rows // 4, shared=shared,
+            queries="".join(QUERY.format(name=f"counts{n}") for n in range(queries)),
+        )  # fmt: skip
         job = Job.create(load(text), Path(out))
         started = time.perf_counter()
         job.start()
-        job.queries[-1].awaitTermination()
-        return time.perf_counter() - started
+        for query in job.queries:
+            query.awaitTermination()
+        took = time.perf_counter() - started
+        job.spark.stop()
+        return took
 
 
 def main(rows: int, table: Table, broker: Any = None) -> None:
@@ -105,6 +115,17 @@ def main(rows: int, table: Table, broker: Any = None) -> None:
             source = broker.bootstrap, to_topic(broker, directory), rows
             measured("from Kafka, decode", apart(from_kafka, *source), "1 M rows/s")
             measured("from Kafka, from_json()", apart(from_json, *source), "1 M rows/s")
+            several(table, *source)
+
+
+def several(table: Table, servers: str, topic: str, rows: int) -> None:
+    """What a second query over the same source costs, as a multiple of the time of one."""
+    one, two, alone = (
+        min(apart(from_kafka, servers, topic, rows, count, shared)[0] for _ in range(2))
+        for count, shared in ((1, LIMIT), (2, LIMIT), (2, 0))
+    )
+    table.row("two queries, read once / one query", f"{two:.2f} s / {one:.2f} s", f"{two / one:.2f}", "1.25")
+    table.row("two queries, each reads / one query", f"{alone:.2f} s / {one:.2f} s", f"{alone / one:.2f}")
 
 
 if __name__ == "__main__":

@@ -27,13 +27,20 @@ def metrics() -> str:
     lines = [
         "# Metrics",
         "",
-        "`tidemill run --metrics-port 9100 job.yaml` serves these at `/metrics`. Generated from `tidemill.metrics`.",
-        "`query` is the query's name, `source` its number in the query, `operator` the stateful operator's id.",
+        "`tidemill driver --health-port 9090` serves all of these at `/metrics`, `tidemill run --metrics-port 9090` too;",
+        "`tidemill executor --health-port 9090` serves its own, those with the label `executor` alone, with the same",
+        "figures: take the `max by (executor)` where both are scraped, not the sum. Generated from `tidemill.metrics`.",
+        "",
+        "Labels: `query` is the query's name, `source` its number in the query, `operator` the stateful operator's id,",
+        "`partition` the source's name for it (`<topic>.<number>` for Kafka), `executor` the executor's name. None holds a",
+        "key, a file name or anything else without a bound. Counters start at 0 with each process unless it says otherwise.",
+        "What to alert on: [operations](operations.md).",
         "",
         "| name | kind | labels | meaning |",
         "|---|---|---|---|",
     ]
     lines += [f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.help} |" for m in METRICS]
+    lines += ["", "Beside them `process_resident_memory_bytes` and its kin, of the process itself."]
     return "\n".join(lines) + "\n"
 
 

@@ -89,6 +89,7 @@ class HealthServer:
             target=self._server.serve_forever, name="tidemill-health", daemon=True
         )
         self._thread.start()
+        log.info("health and metrics at http://%s:%d", f"[{host}]" if ":" in host else host, self.port)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -40,6 +40,9 @@ from tidemill.sinks.base import Sink
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.options import Wiring
 from tidemill.sources.base import Source
+from tidemill.sources.readers import CORRUPT
+from tidemill.sources.segments import LIMIT
+from tidemill.sources.shared import share
 from tidemill.state.base import StateStore
 from tidemill.types import StructType
 
@@ -47,6 +50,7 @@ NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
 POLICY = "spark.sql.streaming.multipleWatermarkPolicy"
 RECENT = "spark.sql.streaming.numRecentProgressUpdates"
 SHARD_COUNT = "tidemill.shards"
+SHARED = "tidemill.sharedReadBytes"
 RETAIN = "spark.sql.streaming.minBatchesToRetain"
 
 
@@ -247,7 +251,8 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         opened.callback(store.close)
         kept = log.get(KEY, "query", 0)
         query = kept["id"] if kept else _new_id(log, spec)
-        makers = [partial(make_source(s, context), spec.name or query) for s in parts.sources]
+        kept_bytes = int(spec.conf.get(SHARED, LIMIT))
+        makers = [partial(make_source(s, context, kept_bytes), spec.name or query) for s in parts.sources]
         made: list[Source] = []
         for i, make in enumerate(makers):
             made.append(make())
@@ -301,14 +306,26 @@ class MakeSource:
     options: Mapping[str, str]
     schema: StructType | None
     handle: Any
+    limit: int = 0
+    """Bytes that queries which read the same keep for each other; 0: each reads alone."""
+    by_name: bool = False
+    """Whether other queries may read other columns of the same rows."""
 
     def __call__(self, query: str) -> Source:
-        if callable(self.handle):
-            made: Source = self.handle(self.options)
-        else:
-            made = sources.create(self.format, self.options, self.schema, self.handle)
+        made = share(self._made(self.schema), self._what(), self.limit, self._made if self.by_name else None)
         made.for_query(query)
         return made
+
+    def _made(self, schema: StructType | None) -> Source:
+        if callable(self.handle):
+            made: Source = self.handle(self.options)
+            return made
+        return sources.create(self.format, self.options, schema, self.handle)
+
+    def _what(self) -> tuple[Any, ...]:
+        """What is read, the same for queries that can share it."""
+        own = self.by_name or callable(self.handle)
+        return self.format, dict(self.options), None if own else self.schema, self.handle
 
 
 def _new_id(log: CheckpointLog, spec: QuerySpec) -> str:
@@ -363,9 +380,11 @@ def rules(parts: Split, spec: QuerySpec) -> Rules:
     )
 
 
-def make_source(scan: Scan, context: Context) -> MakeSource:
+def make_source(scan: Scan, context: Context, limit: int = 0) -> MakeSource:
     """How to make a source of a query's own. A handle that can be called makes it from the options, secrets filled in."""
-    return MakeSource(scan.format, context.resolve(scan.options_given), schema_to_read(scan), scan.handle)
+    options = context.resolve(scan.options_given)
+    alike = _by_name(scan) and not _judges_records(scan)
+    return MakeSource(scan.format, options, schema_to_read(scan), scan.handle, limit, alike)
 
 
 _BY_NAME = ("json", "parquet", "avro", "orc")
@@ -376,9 +395,18 @@ _WHOLE_RECORDS = ("mode", "columnnameofcorruptrecord")
 
 def schema_to_read(scan: Scan) -> StructType:
     """The columns that a source must read to give those of the scan."""
+    return scan.schema if _by_name(scan) or scan.whole is None else scan.whole
+
+
+def _by_name(scan: Scan) -> bool:
     whole = any(k.lower() in _WHOLE_RECORDS for k in scan.options_given)
-    by_name = scan.format.lower() in _BY_NAME and not whole
-    return scan.schema if by_name or scan.whole is None else scan.whole
+    return scan.format.lower() in _BY_NAME and not whole
+
+
+def _judges_records(scan: Scan) -> bool:
+    """Whether rows depend on what else is read of a record: one column tells of another's error."""
+    ignores = any(k.lower() == "ignorecorruptfiles" for k in scan.options_given)
+    return ignores or CORRUPT in (scan.whole or scan.schema).names
 
 
 def make_sink(plan: Node, spec: QuerySpec, context: Context) -> Sink:

@@ -19,8 +19,14 @@ FIELDS = ("job", "executor", "query", "batch", "generation")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """Attributes that every record has; the rest are fields that the caller added."""
+_form = "text"
 _process: dict[str, Any] = {}
 _bound: ContextVar[Mapping[str, Any]] = ContextVar("tidemill_log_fields", default={})  # noqa: B039
+
+
+def form() -> str:
+    """How this process writes its lines, so that those it starts can do the same."""
+    return _form
 
 
 def of_process(**fields: Any) -> None:
@@ -112,6 +118,8 @@ def configure(
 
     ``mask`` takes secrets out of messages and errors.
     """
+    global _form
+    _form = form
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Masked(JsonFormatter() if form == "json" else TextFormatter(), mask))
     handler.addFilter(Fields())

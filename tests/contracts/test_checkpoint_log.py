@@ -117,6 +117,18 @@ def test_a_lease_that_is_held_is_refused_by_the_holders_name(open_log: Open) -> 
         open_log().acquire("another")
 
 
+def test_who_waits_sees_who_holds_the_lease_and_changes_nothing(open_log: Open) -> None:
+    first, second = open_log(), open_log()
+    assert second.held_by() is None
+    generation = first.acquire("the job web-logs")
+    assert "the job web-logs" in (second.held_by() or "")
+    assert first.held_by() is None  # it is its own
+    first.put_new("q", "plan", 0, {}, generation)
+    first.release(generation)
+    assert second.held_by() is None
+    assert second.acquire("another").number == generation.number + 1
+
+
 def test_a_closed_log_holds_no_lease(open_log: Open) -> None:
     first = open_log()
     first.acquire("one")

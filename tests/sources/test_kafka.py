@@ -213,6 +213,19 @@ def test_progress_is_committed_to_a_consumer_group(kafka: KafkaBroker) -> None:
     assert figures[f"lag.{topic}.0"] == "1"
 
 
+def test_how_far_reading_has_come_is_told_by_the_last_records_time(kafka: KafkaBroker) -> None:
+    topic = kafka.topic()
+    before = time.time()
+    kafka.produce(topic, ["a", "b"])
+    with opened(kafka, topic) as source:
+        start = source.initial()
+        end = source.latest(start, Limits())
+        (partition,) = source.partitions(start, end)
+        newest = source.read(partition).newest
+    assert list(newest) == [f"{topic}.0"]
+    assert before - 1 <= newest[f"{topic}.0"] <= time.time() + 1
+
+
 def test_frozen_is_the_end(kafka: KafkaBroker) -> None:
     topic = kafka.topic()
     kafka.produce(topic, ["a", "b", "c"])

@@ -14,9 +14,11 @@ import json
 import logging
 import secrets
 import threading
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Any
 
+from tidemill import logs
 from tidemill.checkpoint import life
 from tidemill.checkpoint.redischecks import FORMAT
 from tidemill.checkpoint.redisclient import Client, command, script
@@ -155,11 +157,12 @@ class RedisLease:
         self._stop = threading.Event()
         arguments = (self._stop, self.generation)
         self._thread = threading.Thread(
-            target=self._renew, args=arguments, name="tidemill-lease", daemon=True
+            target=copy_context().run, args=(self._renew, *arguments), name="tidemill-lease", daemon=True
         )
         self._thread.start()
 
     def _renew(self, stop: threading.Event, generation: Generation) -> None:
+        logs.bind(generation=generation.number)
         third = self.milliseconds / 3000
         while not stop.wait(third):
             try:

@@ -16,7 +16,7 @@ import typer
 from tidemill.api import StreamingJob, load
 from tidemill.cli import addresses
 from tidemill.cli.run import TICK, LogFormat, explain, run_program, stop_signals, tell
-from tidemill.errors import ExecutorLostError, ManifestError, TidemillError
+from tidemill.errors import ExecutorLostError, ManifestError, StreamingQueryException, TidemillError
 from tidemill.secrets import SecretResolver
 from tidemill.tls import TlsFiles
 
@@ -45,6 +45,8 @@ class Place:
     """Where checkpoints are kept, if the manifest does not say."""
     standby: bool = False
     health: tuple[str, int] | None = None
+    program: Path | None = None
+    """Where the file of ``spec.program.configMap`` is mounted."""
 
 
 def command(
@@ -74,6 +76,12 @@ def command(
         "processes see. By default .tidemill/ beside the manifest.",
         show_default=False,
     ),
+    program: Path | None = typer.Option(
+        None,
+        envvar="TIDEMILL_PROGRAM",
+        help="Where the file of spec.program.configMap is mounted.",
+        show_default=False,
+    ),
     health_port: int = addresses.HEALTH_PORT,
     health_host: str = addresses.HEALTH_HOST,
     log_format: LogFormat = typer.Option(LogFormat.text, help="How log lines are written."),
@@ -85,7 +93,7 @@ def command(
         files = TlsFiles(tls_ca, tls_cert, tls_key)
         files.check()
         place = Place(
-            *addresses.address_of(listen, "--listen"), files, executors, checkpoint, standby, health
+            *addresses.address_of(listen, "--listen"), files, executors, checkpoint, standby, health, program
         )
     except TidemillError as error:
         typer.echo(f"driver: {error}", err=True)
@@ -127,7 +135,7 @@ def drive(
         watch.begin(job)
         job.spark.streams.addListener(LogListener())
         threading.Thread(target=_hurried, args=(stop, engine, watch), daemon=True).start()
-        return _run(job, watch, stop)
+        return _run(job, watch, stop, place.program)
 
 
 def _listening(manifest: StreamingJob, place: Place) -> Engine:
@@ -143,10 +151,15 @@ def _listening(manifest: StreamingJob, place: Place) -> Engine:
     return engine
 
 
-def _run(job: Job, watch: Watch, stop: threading.Event) -> int:
+def _run(job: Job, watch: Watch, stop: threading.Event, program: Path | None) -> int:
     if job.manifest.spec.program is not None:
         watch.phase = "running"
-        return run_program(job, stop)
+        try:
+            return run_program(job, stop, program)
+        except StreamingQueryException as failure:
+            if stop.is_set() and isinstance(failure.__cause__, ExecutorLostError):
+                return 0
+            raise
     try:
         job.start()
         watch.phase, watch.message = "running", ""
@@ -188,7 +201,7 @@ class Standby:
 
     def __call__(self, queries: Sequence[Query]) -> bool:
         """Whether it had to wait. Ends the process in good order if it is told to stop meanwhile."""
-        waited = False
+        waited, phase = False, self.watch.phase
         while (holder := self._holder(queries)) is not None:
             if not waited:
                 waited = True
@@ -199,7 +212,7 @@ class Standby:
                 raise SystemExit(0)
         if waited:
             log.info("the checkpoint is free; taking over")
-            self.watch.phase, self.watch.message = "starting", ""
+            self.watch.phase, self.watch.message = phase, ""
         return waited
 
     def _holder(self, queries: Sequence[Query]) -> str | None:

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 DEAD_LETTER = "-dead-letter"
 """Ends the name of the hidden query that writes a source's bad records."""
 
+PROGRAMS_CHECKPOINTS = "spark.sql.streaming.checkpointLocation"
+"""Below which the queries of a program have theirs, by their names."""
+
 
 @dataclass
 class Job:
@@ -85,7 +88,10 @@ class Job:
     ) -> Job:
         """A job of a cluster, on the engine of ``context``."""
         spark = SparkSession(Config({"spark.app.name": manifest.name}), context)
-        return cls(manifest, directory, spark, secrets, kept_at=kept_at, on_cluster=True).named()
+        job = cls(manifest, directory, spark, secrets, kept_at=kept_at, on_cluster=True).named()
+        if manifest.spec.program is not None and PROGRAMS_CHECKPOINTS not in manifest.spec.conf:
+            spark.conf.set(PROGRAMS_CHECKPOINTS, job.checkpoint())
+        return job
 
     def named(self) -> Job:
         """With the sources, tables and functions known to the session by their names."""

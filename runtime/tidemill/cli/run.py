@@ -182,26 +182,30 @@ def attend(job: Job, stop: threading.Event) -> None:
         show()
 
 
-def run_program(job: Job, stop: threading.Event) -> int:
-    """Run a PySpark-shaped program as ``__main__``; its queries are stopped at their batch's end when asked."""
+def run_program(job: Job, stop: threading.Event, mounted: Path | None = None) -> int:
+    """Run a PySpark-shaped program as ``__main__``; its queries are stopped at their batch's end when asked.
+
+    ``mounted``: the file of ``spec.program.configMap``.
+    """
     program = job.manifest.spec.program
     assert program is not None
-    if program.config_map is not None:
+    if program.config_map is not None and mounted is None:
         raise TidemillError(
             "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
         )
     over = threading.Event()
     waiting = threading.Thread(target=_stop_program, args=(job, stop, over), daemon=True)
     waiting.start()
-    sys.argv = [program.file or "program", *(plain(job.secrets.resolve(a)) for a in program.args)]
+    file = mounted if program.config_map is not None else program.file
+    sys.argv = [str(file or "program"), *(plain(job.secrets.resolve(a)) for a in program.args)]
     try:
-        return _as_main(program.file, program.inline or "", job)
+        return _as_main(file, program.inline or "", job)
     finally:
         over.set()
         waiting.join()
 
 
-def _as_main(file: str | None, inline: str, job: Job) -> int:
+def _as_main(file: str | Path | None, inline: str, job: Job) -> int:
     from tidemill.cli.job import importing_from
 
     path = job.directory / file if file is not None else None

@@ -113,6 +113,8 @@ def rates(read: Read, since: float | None, seconds: float) -> dict[str, Any]:
         "processedRowsPerSecond": read.rows / seconds,
         "numBadRecords": read.bad,
         "bytes": read.bytes,
+        "sharedReads": read.saved_reads,
+        "sharedBytes": read.saved,
     }
 
 

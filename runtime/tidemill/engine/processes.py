@@ -12,6 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from tidemill import logs
 from tidemill.engine.dask import DaskEngine
 from tidemill.errors import TidemillError
 from tidemill.tls import TlsFiles, make_authority
@@ -81,7 +82,8 @@ class LocalCluster(DaskEngine):
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         command = [
             sys.executable, "-m", "tidemill", "executor", "--driver", self.address, "--name", name,
-            "--threads", str(self.threads), "--listen", "127.0.0.1", "--with-parent", *_options(self._own),
+            "--threads", str(self.threads), "--listen", "127.0.0.1", "--with-parent",
+            "--log-format", logs.form(), *_options(self._own),
         ]  # fmt: skip
         # Its input is a pipe that ends with this process, however that ends.
         return subprocess.Popen(command, stdin=subprocess.PIPE)

@@ -156,7 +156,7 @@ class StageRunner:
         found = list(self.pool.map(source.read, share.partitions.get(index, ())))
         read = result.read.setdefault(index, Read())
         for r in found:
-            read.add(Read(r.table.num_rows, r.bytes, r.bad.num_rows, dict(r.newest)))
+            read.add(Read(r.table.num_rows, r.bytes, r.bad.num_rows, dict(r.newest), r.saved, r.saved_reads))
         if found:
             return pa.concat_tables([r.table for r in found])
 

@@ -127,9 +127,17 @@ class Read:
     bad: int = 0
     newest: dict[str, float] = field(default_factory=dict)
     """See `Rows.newest`."""
+    saved: int = 0
+    """See `Rows.saved`, and ``saved_reads`` there."""
+    saved_reads: int = 0
 
     def add(self, other: Read) -> None:
-        self.rows, self.bytes, self.bad = self.rows + other.rows, self.bytes + other.bytes, self.bad + other.bad
+        self.rows, self.bytes, self.bad = (
+            self.rows + other.rows,
+            self.bytes + other.bytes,
+            self.bad + other.bad,
+        )
+        self.saved, self.saved_reads = self.saved + other.saved, self.saved_reads + other.saved_reads
         for partition, when in other.newest.items():
             self.newest[partition] = max(when, self.newest.get(partition, when))
 

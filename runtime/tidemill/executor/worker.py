@@ -21,6 +21,7 @@ import dask
 import pyarrow as pa
 from distributed import Worker
 from distributed.comm import CommClosedError
+from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.protocol import Serialized, to_serialize
 from distributed.security import Security
@@ -284,15 +285,35 @@ async def serve(
                 pause, told = AGAIN[0], False
                 member.joins(worker.address)
                 await _until_over(worker, stop)
-        except (OSError, TimeoutError, CommClosedError) as error:
+        except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
+            cause = _unreachable(error, driver)
             if not told:
-                log.warning("no driver at %s yet (%s); trying again", driver, error)
+                log.warning(
+                    "no driver at %s yet, or it does not take this executor's certificate (%s); trying again",
+                    driver, cause,
+                )  # fmt: skip
                 told = True
         finally:
             member.parts()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(pause * 2, AGAIN[1])
+
+
+def _unreachable(error: BaseException, driver: str) -> BaseException:
+    """Why a driver cannot be reached; raises what is of no use to try again."""
+    if (
+        isinstance(error, RuntimeError) and error.__cause__ is not None
+    ):  # Dask wraps what a worker's start met
+        error = error.__cause__
+    if isinstance(error, FatalCommClosedError):
+        raise TidemillError(
+            f"the driver at {driver} shows a certificate that this executor does not believe ({error.__cause__}); give "
+            "driver and executors certificates of one CA, that of their job, and each of them this CA as --tls-ca"
+        ) from error
+    if not isinstance(error, OSError | TimeoutError | CommClosedError):
+        raise error
+    return error
 
 
 async def _until_over(worker: Worker, stop: asyncio.Event) -> None:

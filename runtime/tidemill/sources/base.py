@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from tidemill.types import StructType
@@ -55,6 +56,32 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of a partition that queries may share. ``start`` up to but not with ``end`` is its place in its lane."""
+
+    lane: str
+    """What is read in one direction: a Kafka partition, a file."""
+    start: int
+    end: int
+    partition: Partition
+    """Gives exactly this piece when it is read."""
+    whole: bool = False
+    """Whether it is read as a whole or not at all; others can be cut at any place."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the records of a read stand in their lane, good and bad, in order."""
+
+    offsets: np.ndarray
+    """Of each record; ascending."""
+    micros: np.ndarray
+    """When each was written, in microseconds since the epoch."""
+    bad: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """Which of them are in `Rows.bad` and not in `Rows.table`."""
+
+
+@dataclass(frozen=True)
 class Rows:
     """What one partition holds: ``table`` in the source's schema, ``bad`` in `BAD_SCHEMA`."""
 
@@ -65,6 +92,12 @@ class Rows:
     newest: Mapping[str, float] = field(default_factory=dict)
     """When the last record read was written, in seconds since the epoch, by the name of its partition in `metrics`
     (``lag.<name>``); empty where records have no such time."""
+    places: Places | None = field(default=None, compare=False)
+    """Of sources whose pieces can be cut."""
+    saved: int = 0
+    """Of ``bytes``: those that were not read for it, since another query had read them."""
+    saved_reads: int = 0
+    """Whether there was anything of that kind: 1 or 0."""
 
 
 class SourceLog(ABC):
@@ -131,6 +164,17 @@ class Source(ABC):
     @abstractmethod
     def read(self, partition: Partition) -> Rows:
         """All rows of the partition. The same partition gives the same rows in the same order, always."""
+
+    shareable: bool = False
+    """Whether ``pieces`` gives any, so that queries can share what is read."""
+
+    def pieces(self, partition: Partition) -> list[Piece]:
+        """The partition as pieces of lanes; together they give its rows, in their order."""
+        return []
+
+    def cut(self, piece: Piece, start: int, end: int) -> Partition:
+        """The part of a piece between two places."""
+        raise NotImplementedError(f"{type(self).__name__} cannot cut what it reads")
 
     @property
     def limits(self) -> Limits:

@@ -42,6 +42,8 @@ class DecodedSource(WrappedSource):
         super().__init__(source)
         self.name = name
         self._check(source.schema, decode)
+        # Where a bad record was is told by its place in the partition, unless it has coordinates of its own.
+        self.shareable = source.shareable and _has_coordinates(source.schema.names)
         self._decode = decode
         self._values = StructType(f for f in decode.schema.fields if f.name != decode.corrupt)
         self._decoder = decoder(decode.format, self._values, decode.options)
@@ -96,7 +98,8 @@ class DecodedSource(WrappedSource):
         good = np.ones(rows.table.num_rows, bool)
         good[done.bad] = False
         table = self._table(columns).filter(pa.array(good))
-        return replace(rows, table=table, bad=pa.concat_tables([rows.bad, bad]))
+        places = replace(rows.places, bad=done.bad) if rows.places is not None else None
+        return replace(rows, table=table, bad=pa.concat_tables([rows.bad, bad]), places=places)
 
     def _table(self, columns: dict[str, Any]) -> pa.Table:
         return pa.table([columns[n] for n in self.schema.names], schema=to_arrow_schema(self.schema))
@@ -105,7 +108,7 @@ class DecodedSource(WrappedSource):
         """The bad records in `BAD_SCHEMA`: Kafka's own coordinates, or the row's place in the partition."""
         found = table.take(pa.array(places))
         count = len(places)
-        kafka = {"topic", "partition", "offset"} <= set(table.column_names)
+        kafka = _has_coordinates(table.column_names)
         columns = [
             pa.array(reasons, pa.string()),
             found.column("topic") if kafka else pa.repeat(self.name or "records", count),
@@ -114,3 +117,7 @@ class DecodedSource(WrappedSource):
             found.column("value").cast(pa.binary()),
         ]
         return pa.table(columns, schema=BAD_SCHEMA)
+
+
+def _has_coordinates(names: Sequence[str]) -> bool:
+    return {"topic", "partition", "offset"} <= set(names)

@@ -10,7 +10,9 @@ files under new names, best under a hidden name first (``.x`` or ``_x``), then r
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import json
 import logging
 import os
 import shutil
@@ -25,7 +27,7 @@ from tidemill.errors import AnalysisException, IllegalArgumentException, SourceE
 from tidemill.kernel.decode import text_rules
 from tidemill.kernel.moments import parse_moment
 from tidemill.kernel.records import Bad, text_value
-from tidemill.sources.base import Limits, Offset, Partition, Rows, Source, SourceLog
+from tidemill.sources.base import Limits, Offset, Partition, Piece, Rows, Source, SourceLog
 from tidemill.sources.infer import infer, partition_schema
 from tidemill.sources.listing import (
     File,
@@ -51,6 +53,10 @@ SETTLE_SECONDS = 0.5
 
 PARTITION_BYTES = 128 << 20
 """Spark's ``maxPartitionBytes``: files are read in groups of about so many bytes."""
+FEW_FILES = 16
+"""So many files of a partition are shared one by one;"""
+SMALL_BYTES = 1 << 20
+"""of more, those that have no more than this together are one piece."""
 
 _PLACE = ("path", "pathGlobFilter", "recursiveFileLookup", "basePath", "modifiedAfter", "modifiedBefore",
           "ignoreMissingFiles", "ignoreCorruptFiles", "timeZone")  # fmt: skip
@@ -169,14 +175,18 @@ class FileReader:
         self._reader(frozenset())  # what is wrong with options or schema shows at once
 
     def read(self, found: Sequence[File]) -> Content:
+        groups = self.groups(found)
+        return together([self._group(dict(key), group) for key, group in groups.items()], self.arrow)
+
+    def groups(self, found: Sequence[File]) -> dict[tuple[tuple[str, str | None], ...], list[File]]:
+        """The files by their partition, in the order in which they are read."""
         bases = [] if self.place.recursive else base_of(self.place)
         groups: dict[tuple[tuple[str, str | None], ...], list[File]] = {}
         for file in found:
             there = partition_values(file.path, bases)
-            groups.setdefault(tuple((k, v) for k, v in there.items() if k in self.arrow.names), []).append(
-                file
-            )
-        return together([self._group(dict(key), group) for key, group in groups.items()], self.arrow)
+            key = tuple((k, v) for k, v in there.items() if k in self.arrow.names)
+            groups.setdefault(key, []).append(file)
+        return groups
 
     def _reader(self, keys: frozenset[str]) -> Reader:
         if keys not in self._readers:
@@ -224,6 +234,8 @@ def read_files(format: str, options: Mapping[str, str], schema: StructType) -> p
 
 class FileSource(Source):
     """New files of a directory; an offset is explained in `tidemill.sources.seen`."""
+
+    shareable = True
 
     def __init__(
         self, format: str, options: Mapping[str, str], schema: StructType, clock: Clock = SYSTEM
@@ -355,6 +367,20 @@ class FileSource(Source):
         done = self._reader.read(found)
         return Rows(done.rows, done.bad, sum(f.size for f in found))
 
+    def pieces(self, partition: Partition) -> list[Piece]:
+        """Each file, or each few small ones where there are many: a read costs a millisecond, however small it is."""
+        found = from_json(partition.spec["files"])
+        alone = len(found) <= FEW_FILES
+        made = []
+        for group in self._reader.groups(found).values():
+            runs: list[list[File]] = []
+            for file in group:
+                if alone or not runs or not _fits(file, runs[-1]):
+                    runs.append([])
+                runs[-1].append(file)
+            made += [_piece(run) for run in runs]
+        return made
+
     def freeze(self) -> None:
         self._frozen = files(self._place)
 
@@ -368,6 +394,20 @@ class FileSource(Source):
             "numFilesTaken": str(taken),
             "numFilesChanged": str(len(self._grown)),
         }
+
+
+def _fits(file: File, run: Sequence[File]) -> bool:
+    """Whether a file may lie in a piece with others: small, and from one directory, for a query that reads the columns
+    of directories reads these one after the other."""
+    small = sum(f.size for f in run) + file.size <= SMALL_BYTES
+    return small and os.path.dirname(file.path) == os.path.dirname(run[-1].path)
+
+
+def _piece(run: Sequence[File]) -> Piece:
+    """Some files, which are nothing else's part."""
+    named = as_json(run)
+    lane = hashlib.blake2b(json.dumps(named).encode(), digest_size=16).hexdigest()
+    return Piece(lane, 0, 1, Partition(0, {"files": named}), whole=True)
 
 
 def _restated(file: File) -> File | None:

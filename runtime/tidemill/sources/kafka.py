@@ -11,14 +11,16 @@ import itertools
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tidemill.clock import SYSTEM, Clock
 from tidemill.errors import DataLossError, SourceError
-from tidemill.sources.base import Limits, Offset, Partition, Rows, Source
+from tidemill.sources.base import Limits, Offset, Partition, Piece, Places, Rows, Source
 from tidemill.sources.kafka_client import KafkaClient, TopicPart, Unreachable
 from tidemill.sources.kafka_options import EARLIEST, LATEST, KafkaOptions, Start, kafka_options, kafka_schema
 from tidemill.sources.kafka_read import Readers, lost
@@ -49,6 +51,8 @@ def to_offset(ends: Mapping[TopicPart, int]) -> Offset:
 
 class KafkaSource(Source):
     """Raises `SourceError` when made if no broker answers within seconds, or a topic that is named is not there."""
+
+    shareable = True
 
     def __init__(self, options: Mapping[str, str], clock: Clock = SYSTEM) -> None:
         self.options = kafka_options(options)
@@ -176,7 +180,15 @@ class KafkaSource(Source):
     def read(self, partition: Partition) -> Rows:
         spec = partition.spec
         table, size = self._readers.read((spec["topic"], spec["partition"]), spec["from"], spec["to"])
-        return Rows(table, bytes=size, newest=_newest(f"{spec['topic']}.{spec['partition']}", table))
+        newest = _newest(f"{spec['topic']}.{spec['partition']}", table)
+        return Rows(table, bytes=size, newest=newest, places=_places(table))
+
+    def pieces(self, partition: Partition) -> list[Piece]:
+        spec = partition.spec
+        return [Piece(f"{spec['topic']}/{spec['partition']}", spec["from"], spec["to"], partition)]
+
+    def cut(self, piece: Piece, start: int, end: int) -> Partition:
+        return replace(piece.partition, spec={**piece.partition.spec, "from": start, "to": end})
 
     # --- after a batch
 
@@ -221,6 +233,11 @@ class KafkaSource(Source):
             while time.monotonic() < deadline and committer.poll(0.01) is not None:
                 pass
             committer.close()
+
+
+def _places(table: pa.Table) -> Places:
+    micros = table["timestamp"].cast(pa.int64()).fill_null(-1)
+    return Places(np.asarray(table["offset"]), np.asarray(micros))
 
 
 def _newest(partition: str, table: pa.Table) -> dict[str, float]:

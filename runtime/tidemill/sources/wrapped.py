@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from tidemill.sources.base import BAD_SCHEMA, Limits, Offset, Partition, Rows, Source, SourceLog
+from tidemill.sources.base import BAD_SCHEMA, Limits, Offset, Partition, Piece, Rows, Source, SourceLog
 from tidemill.types import StructField, StructType, from_arrow
 
 
@@ -15,6 +16,7 @@ class WrappedSource(Source):
         self.inner = inner
         self.schema = inner.schema
         self.anywhere = inner.anywhere
+        self.shareable = inner.shareable
 
     def for_query(self, name: str) -> None:
         self.inner.for_query(name)
@@ -30,6 +32,12 @@ class WrappedSource(Source):
 
     def partitions(self, start: Offset, end: Offset) -> list[Partition]:
         return self.inner.partitions(start, end)
+
+    def pieces(self, partition: Partition) -> list[Piece]:
+        return self.inner.pieces(partition)
+
+    def cut(self, piece: Piece, start: int, end: int) -> Partition:
+        return self.inner.cut(piece, start, end)
 
     @property
     def limits(self) -> Limits:
@@ -64,4 +72,4 @@ class BadRecordsSource(WrappedSource):
 
     def read(self, partition: Partition) -> Rows:
         rows = self.inner.read(partition)
-        return Rows(rows.bad, bytes=rows.bytes, newest=rows.newest)
+        return replace(rows, table=rows.bad, bad=BAD_SCHEMA.empty_table(), places=None)
