@@ -229,7 +229,7 @@ def check_metrics(driver: Process, executor: Process) -> None:
 
 
 def check_lines(driver: Process, executor: Process) -> None:
-    told = [line for line in driver.lines if line.get("query") == "hits" and "rows/s" in line["message"]]
+    told = [line for line in driver.lines if line.get("query") == "hits" and "is at batch" in line["message"]]
     assert told and all((line["job"], line["generation"]) == ("visits", 1) for line in told)
     assert [line["batch"] for line in told] == sorted(line["batch"] for line in told)
     joined = next(line for line in executor.lines if "serves the driver" in line["message"])

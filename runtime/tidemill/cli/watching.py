@@ -51,7 +51,7 @@ class MetricsListener(StreamingQueryListener):
 
 
 class LogListener(StreamingQueryListener):
-    """Logs the start and the end of queries, and how far they are every now and then."""
+    """Logs the start, the first batch and the end of queries, and how far they are every now and then."""
 
     EVERY = 10.0
     """Seconds between two lines of a query that runs on."""
@@ -61,7 +61,7 @@ class LogListener(StreamingQueryListener):
 
     def onQueryStarted(self, event: Any) -> None:
         name = event.name or str(event.id)
-        self.queries[str(event.runId)] = {"query": name, "batches": 0, "rows": 0, "told": time.monotonic()}
+        self.queries[str(event.runId)] = {"query": name, "batches": 0, "rows": 0, "told": -self.EVERY}
         log.info("query %s has started", name, extra={"query": name})
 
     def onQueryProgress(self, event: Any) -> None:

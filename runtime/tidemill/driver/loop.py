@@ -190,9 +190,9 @@ class Loop:
     def acquire(self) -> None:
         """Take the checkpoint's lease; raises `CheckpointLockedError` if another process or query has it."""
         self.generation = self.query.log.acquire(f"query {self.query.name or self.work.query}")
-        logs.bind(generation=self.generation.number)
 
     def _open(self) -> None:
+        logs.bind(generation=self.generation.number)
         for source in self.work.sources:
             source.on_arrival(self.arrived)
         if self.machine.rules.trigger.kind == "available":
