@@ -422,7 +422,7 @@ def interrupted(pid: int) -> bool:
 def test_logs_are_json_from_the_first_line_to_the_last(place: Path) -> None:
     code, _, err = whole_life("-m", "tidemill", "run", "--log-format", "json", place / "job.yaml")
     assert code == 0
-    first, last = (json.loads(line) for line in err.splitlines())
+    first, *_, last = (json.loads(line) for line in err.splitlines())
     assert (first["message"], first["level"], first["query"]) == ("query hits has started", "info", "hits")
     assert (last["batches"], last["rows"]) == (2, 2)
     change(place, ("SELECT page", "SELECT pagee"))

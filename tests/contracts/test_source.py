@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tidemill.sources.files import FileSource
 from tidemill.sources.kafka import KafkaSource
 from tidemill.sources.memory import MemoryLog, MemorySource
 from tidemill.sources.rate import RatePerBatchSource, RateSource
+from tidemill.sources.segments import LIMIT
+from tidemill.sources.shared import share
 from tidemill.sources.socket import SocketSource
 from tidemill.types import parse_ddl, to_arrow_schema
 
@@ -146,6 +149,16 @@ def socket(_: Path) -> Iterator[Subject]:
         server.shutdown()
 
 
+def shared(subjects: Iterator[Subject]) -> Iterator[Subject]:
+    """Beside a query that reads the same and is behind."""
+    for subject in subjects:
+        key = object()
+        mine, other = (share(subject.again(), key, LIMIT) for _ in range(2))
+        yield replace(subject, source=mine)
+        mine.close()
+        other.close()
+
+
 KINDS: dict[str, Any] = {
     "memory": memory,
     "json files": lambda folder: files(folder, "json"),
@@ -155,18 +168,18 @@ KINDS: dict[str, Any] = {
     "rate": rate,
     "rate-micro-batch": rate_per_batch,
     "socket": socket,
-    "kafka": False,
-    "decoded kafka": True,
+    "shared csv files": lambda folder: shared(files(folder, "csv")),
+    "kafka": lambda broker: kafka(broker, decoded=False),
+    "decoded kafka": lambda broker: kafka(broker, decoded=True),
+    "shared kafka": lambda broker: shared(kafka(broker, decoded=False)),
+    "shared decoded kafka": lambda broker: shared(kafka(broker, decoded=True)),
 }
 
 
 @pytest.fixture(params=list(KINDS))
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    kind = KINDS[request.param]
-    if isinstance(kind, bool):
-        yield from kafka(request.getfixturevalue("kafka"), kind)
-    else:
-        yield from kind(tmp_path)
+    of_kafka = request.param.endswith("kafka")
+    yield from KINDS[request.param](request.getfixturevalue("kafka") if of_kafka else tmp_path)
 
 
 def stored(offset: Offset) -> Offset:
@@ -277,6 +290,26 @@ def test_rows_have_the_schema_and_parts_are_json(subject: Subject) -> None:
         assert read.bad.schema.equals(BAD_SCHEMA)
         assert part.rows in (None, read.table.num_rows)
         assert read.bytes > 0
+
+
+def test_pieces_make_up_a_part_and_can_be_cut(subject: Subject) -> None:
+    source = subject.source
+    start = stored(source.initial())
+    for i in range(3):
+        subject.add(100 * i)
+    for part in source.partitions(start, stored(source.latest(start, Limits()))):
+        pieces = source.pieces(part)
+        assert bool(pieces) == source.shareable
+        if not pieces:
+            continue
+        cuts = [p.partition for p in pieces if p.whole]
+        for piece in (p for p in pieces if not p.whole):
+            marks = range(piece.start, piece.end + 1)
+            cuts += [source.cut(piece, a, b) for a, b in itertools.pairwise(marks)]
+        found = [source.read(p) for p in cuts]
+        whole = source.read(part)
+        assert [r for f in found for r in f.table.to_pylist()] == whole.table.to_pylist()
+        assert [r for f in found for r in f.bad.to_pylist()] == whole.bad.to_pylist()
 
 
 def test_committed_twice_and_closed_twice_is_nothing_special(subject: Subject) -> None:

@@ -16,7 +16,9 @@ from tests.services.kafka import KafkaBroker
 from tidemill.api import load
 from tidemill.cli.job import Job
 from tidemill.engine.processes import LocalCluster
+from tidemill.metrics import QueryMetrics
 from tidemill.sources.base import Partition, Rows
+from tidemill.sources.files import FileSource
 from tidemill.sources.kafka import KafkaSource
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql.streaming import StreamingQuery
@@ -155,6 +157,82 @@ def test_executors_share_among_the_queries_that_they_work_for(
     assert not job.errors
     check_output(tmp_path / "out", good)
     assert sum(map(shared_reads, job.queries)) > 0
+
+
+# Files
+
+
+def test_a_jobs_queries_over_files_read_each_once_and_metrics_tell(
+    tmp_path: Path, read_files: Counter[str]
+) -> None:
+    good = files_with_bad_lines(tmp_path / "in")
+    text = JOB.format(servers="", topic="", conf="", trigger=ONCE)
+    begin, end = text.index("      format: kafka"), text.index("      deadLetter")
+    text = (text[:begin] + FILES + text[end:]).replace("n, partition, offset", "n")
+    queries = run(Job.create(load(text), tmp_path))
+    check_output(tmp_path / "out", good)
+    assert read_files == Counter({f"{turn}.json": 1 for turn in range(6)})
+    metrics = QueryMetrics()
+    for name, query in queries.items():
+        for progress in query.recentProgress:
+            metrics.observe(name, progress)
+
+    def values(kind: str) -> list[float]:
+        name = f"tidemill_{kind}_total"
+        return [metrics.registry.get_sample_value(name, {"query": q, "source": "0"}) or 0.0 for q in queries]
+
+    size = sum(f.stat().st_size for f in (tmp_path / "in").iterdir())
+    assert values("input_bytes") == [size] * 3
+    assert sum(values("shared_bytes")) == 2 * size
+    assert sum(values("shared_reads")) >= 6
+
+
+FILES = """\
+      format: json
+      options: {path: in, maxFilesPerTrigger: 2}
+      schema: n INT, host STRING
+"""
+
+
+def files_with_bad_lines(folder: Path) -> list[int]:
+    """Six files; the numbers in their good lines."""
+    folder.mkdir()
+    for turn in range(6):
+        numbers = range(turn * 50, turn * 50 + 50)
+        lines = [json.dumps({"n": n, "host": f"h{n % 7}"}) if n % 10 else f"bad {n}" for n in numbers]
+        (folder / f"{turn}.json").write_text("\n".join(lines))
+    return [n for n in range(300) if n % 10]
+
+
+@pytest.fixture
+def read_files(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file was read in this process, by its name."""
+    found: Counter[str] = Counter()
+    read = FileSource.read
+
+    def counted(source: FileSource, partition: Partition) -> Rows:
+        found.update(Path(f[0]).name for f in partition.spec["files"])
+        return read(source, partition)
+
+    monkeypatch.setattr(FileSource, "read", counted)
+    return found
+
+
+def test_queries_of_a_program_that_take_other_columns_read_files_once(
+    spark: SparkSession, tmp_path: Path, read_files: Counter[str]
+) -> None:
+    stream = spark.readStream.schema("n INT, value STRING, more INT").json(str(tmp_path))
+    taken = [
+        Taken(stream.select("value"), "values"),
+        Taken(stream.where("more > 1").selectExpr("CAST(n AS STRING) AS value"), "numbers"),
+    ]
+    for n in range(5):
+        (tmp_path / f".{n}").write_text(json.dumps({"n": n, "value": f"v{n}", "more": n}))
+        (tmp_path / f".{n}").rename(tmp_path / f"{n}.json")
+        for each in taken:
+            each.query.processAllAvailable()
+    assert [t.values for t in taken] == [[f"v{n}" for n in range(5)], ["2", "3", "4"]]
+    assert read_files == Counter({f"{n}.json": 1 for n in range(5)})
 
 
 # A program, and a query that falls behind

@@ -291,6 +291,28 @@ def test_an_error_of_one_query_is_not_the_others() -> None:
         assert a.read(piece(0, 100)).saved_reads == 1
 
 
+def test_who_waited_for_a_read_that_fails_reads_for_itself() -> None:
+    topic = Topic.of(list(range(100)))
+    entered, go = threading.Event(), threading.Event()
+
+    def fail(partition: Partition) -> Rows:
+        entered.set()
+        assert go.wait(30)
+        raise SourceError("the query has ended")
+
+    with queries(topic, 2) as (a, b), ThreadPoolExecutor(2) as pool:
+        consumer(a).read = fail  # type: ignore[method-assign]
+        first = pool.submit(a.read, piece(0, 100))
+        assert entered.wait(30)
+        second = pool.submit(b.read, piece(20, 80))
+        go.set()
+        assert offsets(second.result(30)) == list(range(20, 80))
+        with pytest.raises(SourceError, match="ended"):
+            first.result(30)
+        assert isinstance(a, SharedSource)
+        assert a.reads.segments.empty
+
+
 def test_a_consumer_that_is_closed_under_another_query_is_replaced() -> None:
     topic = Topic.of(list(range(200)))
     with queries(topic, 3) as (a, b, c):

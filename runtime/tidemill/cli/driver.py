@@ -134,8 +134,9 @@ def drive(
         job = Job.on(context, manifest, directory, secrets, place.checkpoint)
         watch.begin(job)
         job.spark.streams.addListener(LogListener())
-        threading.Thread(target=_hurried, args=(stop, engine, watch), daemon=True).start()
-        return _run(job, watch, stop, place.program)
+        if manifest.spec.program is not None:
+            return _run_program(job, watch, stop, engine, place.program)
+        return _run(job, watch, stop, engine)
 
 
 def _listening(manifest: StreamingJob, place: Place) -> Engine:
@@ -151,19 +152,24 @@ def _listening(manifest: StreamingJob, place: Place) -> Engine:
     return engine
 
 
-def _run(job: Job, watch: Watch, stop: threading.Event, program: Path | None) -> int:
-    if job.manifest.spec.program is not None:
-        watch.phase = "running"
-        try:
-            return run_program(job, stop, program)
-        except StreamingQueryException as failure:
-            if stop.is_set() and isinstance(failure.__cause__, ExecutorLostError):
-                return 0
-            raise
+def _run_program(job: Job, watch: Watch, stop: threading.Event, engine: Engine, mounted: Path | None) -> int:
+    watch.phase = "running"
+    threading.Thread(target=_hurry, args=(engine, watch, stop), daemon=True).start()
+    try:
+        return run_program(job, stop, mounted)
+    except StreamingQueryException as error:
+        if stop.is_set() and isinstance(error.__cause__, ExecutorLostError):
+            return 0
+        raise
+
+
+def _run(job: Job, watch: Watch, stop: threading.Event, engine: Engine) -> int:
     try:
         job.start()
         watch.phase, watch.message = "running", ""
         _attend(job, stop)
+        if stop.is_set():
+            _hurry(engine, watch, stop)
     finally:
         watch.phase = "stopping"
         job.stop()
@@ -185,8 +191,8 @@ def _attend(job: Job, stop: threading.Event) -> None:
             break
 
 
-def _hurried(stop: threading.Event, engine: Engine, watch: Watch) -> None:
-    """From the signal on nothing waits for executors that are not there."""
+def _hurry(engine: Engine, watch: Watch, stop: threading.Event) -> None:
+    """Once it is told to stop, nothing waits any longer for executors that are not there."""
     stop.wait()
     watch.phase = "stopping"
     log.info("told to stop: finishing the batch at hand")

@@ -42,6 +42,8 @@ FRAME = 8 << 20
 """Bytes of rows sent at once, about: a receiver that is slow holds its sender up by no more."""
 PATIENCE = 300.0
 """Seconds without a frame from a peer, after which an attempt is given up."""
+TO_CLOSE = 5.0
+"""Seconds that a worker may take to give up looking for a driver."""
 HEARTBEAT = "tidemill"
 """Under which Dask keeps our part of its heartbeats."""
 AGAIN = (0.2, 5.0)
@@ -277,13 +279,12 @@ async def serve(
                 memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
                 metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
+            if not await _joined(worker, plugin, stop):
+                return
+            log.info("executor %s serves the driver at %s", name, driver)
+            pause, told = AGAIN[0], False
+            member.joins(worker.address)
             async with worker:
-                await plugin.joined.wait()
-                if plugin.refusal:
-                    raise TidemillError(plugin.refusal)
-                log.info("executor %s serves the driver at %s", name, driver)
-                pause, told = AGAIN[0], False
-                member.joins(worker.address)
                 await _until_over(worker, stop)
         except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
             cause = _unreachable(error, driver)
@@ -298,6 +299,27 @@ async def serve(
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(pause * 2, AGAIN[1])
+
+
+async def _joined(worker: Worker, plugin: ExecutorPlugin, stop: asyncio.Event) -> bool:
+    """Start the worker, which looks for its driver for a while; False if told to stop meanwhile."""
+
+    async def begin() -> None:
+        await worker
+        await plugin.joined.wait()
+
+    beginning, stopping = asyncio.ensure_future(begin()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({beginning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not beginning.done():
+        beginning.cancel()
+        await asyncio.wait({beginning}, timeout=TO_CLOSE)
+        return False
+    await beginning
+    if plugin.refusal:
+        await worker.close()
+        raise TidemillError(plugin.refusal)
+    return True
 
 
 def _unreachable(error: BaseException, driver: str) -> BaseException:
