@@ -11,6 +11,7 @@ import contextlib
 import logging
 import pickle
 import signal
+import ssl
 import tempfile
 import time
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ PATIENCE = 300.0
 """Seconds without a frame from a peer, after which an attempt is given up."""
 HEARTBEAT = "tidemill"
 """Under which Dask keeps our part of its heartbeats."""
+REACH = 10.0
+"""Seconds for a driver to answer."""
 AGAIN = (0.2, 5.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
 
@@ -147,14 +150,13 @@ def _encoded(rows: pa.Table) -> pa.Buffer:
 
 
 class ExecutorPlugin(WorkerPlugin):
-    """Registers our handlers on a Dask worker, then tells the driver that this executor is ready."""
+    """Our handlers on a Dask worker; `join` then tells the driver that this executor is ready."""
 
     name = "tidemill"
 
     def __init__(self, host: Host, name: str) -> None:
         self.host = host
         self.executor = name
-        self.refusal: str | None = None
         self.joined = asyncio.Event()
 
     async def setup(self, worker: Worker) -> None:
@@ -163,15 +165,20 @@ class ExecutorPlugin(WorkerPlugin):
         worker.handlers["tidemill_call"] = self.call
         worker.handlers["tidemill_rows"] = self.rows
         worker.handlers["tidemill_give_up"] = self.give_up
-        answer = await worker.scheduler.tidemill_join(
-            address=worker.address,
+
+    async def join(self) -> None:
+        """Once Dask's scheduler knows the worker, so that it tells when this one is lost. Raises `TidemillError` if the
+        driver does not want it."""
+        answer = await self.worker.scheduler.tidemill_join(
+            address=self.worker.address,
             name=self.executor,
             version=__version__,
             wire=WIRE,
             threads=self.host.threads,
         )
-        self.refusal = answer.get("refusal")
-        self.engine = answer.get("engine")
+        if refusal := answer.get("refusal"):
+            raise TidemillError(refusal)
+        self.engine = answer["engine"]
         if job := answer.get("job"):
             logs.of_process(job=job)
         self.joined.set()
@@ -179,6 +186,7 @@ class ExecutorPlugin(WorkerPlugin):
     async def call(self, engine: str, what: str, query: str, generation: int, data: Any) -> dict[str, Any]:
         """One of the host's methods. An error comes back as an answer, so that Dask need not unpickle it."""
         try:
+            await self.joined.wait()  # the driver may call before its answer to `join` is here
             if engine != self.engine:
                 raise TidemillError("this executor serves another driver")
             done = self.host.call(what, query, generation, bytes(raw(data)))
@@ -267,32 +275,58 @@ async def serve(
     tamed()
     member = membership or Membership(driver, name, host)
     pause = AGAIN[0]
-    told = False
+    told = ""
     while not stop.is_set():
         plugin = ExecutorPlugin(host, name)
         try:
+            if files is not None:
+                await reach(driver, files)
             worker = QuietWorker(
-                driver, nthreads=1, name=name, security=security(files), plugins=(plugin,), host=listen or None,
+                driver, nthreads=1, security=security(files), plugins=(plugin,), host=listen or None,
                 memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
                 metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
             async with worker:
-                await plugin.joined.wait()
-                if plugin.refusal:
-                    raise TidemillError(plugin.refusal)
+                await plugin.join()
                 log.info("executor %s serves the driver at %s", name, driver)
-                pause, told = AGAIN[0], False
+                pause, told = AGAIN[0], ""
                 member.joins(worker.address)
                 await _until_over(worker, stop)
         except (OSError, TimeoutError, CommClosedError) as error:
-            if not told:
-                log.warning("no driver at %s yet (%s); trying again", driver, error)
-                told = True
+            if told != str(error):
+                told = str(error)
+                log.warning("no driver at %s yet (%s); trying again", driver, told)
         finally:
             member.parts()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
         pause = min(pause * 2, AGAIN[1])
+
+
+async def reach(driver: str, files: TlsFiles) -> None:
+    """Raise `OSError` saying why there is no way to the driver; Dask would try for half a minute, and not say why."""
+    host, _, port = driver.rpartition("://")[2].rpartition(":")
+    made = security(files)
+    assert made is not None
+    context = made.get_connection_args("worker")["ssl_context"]
+    opening = asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+    try:
+        reader, writer = await asyncio.wait_for(opening, REACH)
+        try:
+            # Who is turned away learns it when it reads; to others the driver speaks first.
+            said = await asyncio.wait_for(reader.read(1), REACH)
+        finally:
+            writer.close()
+    except ssl.SSLCertVerificationError as error:
+        raise OSError(
+            f"its certificate was not signed by the CA in {files.ca}: {error.verify_message}"
+        ) from error
+    except ssl.SSLError as error:
+        raise OSError(f"it does not accept the certificate {files.cert}: {error.reason}") from error
+    except TimeoutError as error:
+        raise OSError(f"no answer in {REACH:.0f} s") from error
+    if not said:
+        raise OSError(f"it has closed the connection; it may not accept the certificate {files.cert}")
 
 
 async def _until_over(worker: Worker, stop: asyncio.Event) -> None:
