@@ -129,7 +129,11 @@ class Read:
     """See `Rows.newest`."""
 
     def add(self, other: Read) -> None:
-        self.rows, self.bytes, self.bad = self.rows + other.rows, self.bytes + other.bytes, self.bad + other.bad
+        self.rows, self.bytes, self.bad = (
+            self.rows + other.rows,
+            self.bytes + other.bytes,
+            self.bad + other.bad,
+        )
         for partition, when in other.newest.items():
             self.newest[partition] = max(when, self.newest.get(partition, when))
 
