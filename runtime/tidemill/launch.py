@@ -281,6 +281,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
             ),
             name=spec.name or query,
         )
+        context.engine.check(work)
         opened.pop_all()
     return Query(
         work=work,

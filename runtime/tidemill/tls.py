@@ -29,7 +29,8 @@ class TlsFiles:
     key: Path
 
     def check(self) -> None:
-        """Raise `TidemillError` for a file that is missing, or a certificate that does not fit its key or CA."""
+        """Raise `TidemillError` for a file that is missing, a certificate that does not fit its key or CA, or one that
+        is not valid now: the other processes would turn this one away, and only their logs say why."""
         import ssl
 
         for what, file in (("CA", self.ca), ("certificate", self.cert), ("key", self.key)):
@@ -44,6 +45,34 @@ class TlsFiles:
                 f"TLS certificate {self.cert} and key {self.key} cannot be used: {error.reason}; they must be a PEM "
                 f"pair, and {self.ca} the PEM certificate of the CA that signed it"
             ) from error
+        self._check_chain()
+
+    def _check_chain(self) -> None:
+        from cryptography.x509 import load_pem_x509_certificates
+
+        chain = load_pem_x509_certificates(self.cert.read_bytes())
+        authorities = load_pem_x509_certificates(self.ca.read_bytes())
+        if not any(_signed_by(each, ca) for each in chain for ca in authorities):
+            raise TidemillError(
+                f"TLS certificate {self.cert} was not signed by the CA in {self.ca}; all processes of a job need "
+                "certificates of one CA"
+            )
+        now, own = datetime.now(UTC), chain[0]
+        if not own.not_valid_before_utc <= now <= own.not_valid_after_utc:
+            raise TidemillError(
+                f"TLS certificate {self.cert} is valid from {own.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+                f"{own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M}; renew it, or set the clock"
+            )
+
+
+def _signed_by(certificate: Certificate, authority: Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def make_authority(directory: Path, names: tuple[str, ...]) -> dict[str, TlsFiles]:

@@ -19,6 +19,7 @@ from tidemill.api.moments import parse_duration, parse_stop_at
 from tidemill.clock import SYSTEM, Clock
 from tidemill.config import Config, misspelt
 from tidemill.driver.loop import Query as PreparedQuery
+from tidemill.engine.shipping import ship_modules_of
 from tidemill.errors import AnalysisException, CheckpointError, TidemillError
 from tidemill.launch import Context, QuerySpec, SinkSpec, Trigger, begin, in_turn, prepare
 from tidemill.plan import analyze
@@ -366,7 +367,8 @@ def local_options(options: Mapping[str, str], directory: Path) -> dict[str, str]
 
 @contextmanager
 def importing_from(directory: Path) -> Iterator[None]:
-    """Modules beside the manifest come first."""
+    """Modules beside the manifest come first; executors get them with the functions that need them."""
+    ship_modules_of(directory)
     sys.path.insert(0, str(directory))
     try:
         yield

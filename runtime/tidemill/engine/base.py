@@ -21,6 +21,9 @@ class Engine(ABC):
     remote: bool = False
     """Whether executors are other processes, so that `Work.recipe` is needed and state must be stored outside."""
 
+    def check(self, work: Work) -> None:
+        """Raise `AnalysisException` if the query cannot run here; before it starts, and without a trace."""
+
     @abstractmethod
     def load(self, work: Work) -> None:
         """Take in a query, with empty state."""

@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import cloudpickle
 import pyarrow as pa
 from distributed import Scheduler
 from distributed.comm import CommClosedError
@@ -24,8 +23,9 @@ from distributed.protocol import to_serialize
 from tidemill import __version__
 from tidemill.engine.base import Engine
 from tidemill.engine.placement import Dealer, moves, place
-from tidemill.errors import AnalysisException, ExecutorLostError, TidemillError
-from tidemill.executor.host import WIRE, Shipment
+from tidemill.engine.shipping import ship
+from tidemill.errors import ExecutorLostError, TidemillError
+from tidemill.executor.host import WIRE
 from tidemill.executor.work import Attempt, Chains, Place, Read, Share, StageResult, Work
 from tidemill.executor.worker import HEARTBEAT, Unseen, raw, security, tamed
 from tidemill.figures import ExecutorFigures
@@ -267,6 +267,9 @@ class DaskEngine(Engine):
 
     # The engine
 
+    def check(self, work: Work) -> None:
+        ship(work)
+
     def load(self, work: Work) -> None:
         if work.recipe is None:
             raise TidemillError(f"query {work.query} has no recipe for executors")
@@ -460,45 +463,11 @@ class _Leavers(SchedulerPlugin):
         self._engine._lost(worker)
 
 
-def ship(work: Work) -> bytes:
-    """The query as bytes for executors; `AnalysisException` naming what cannot be shipped."""
-    assert work.recipe is not None
-    shipment = Shipment(
-        work.query, work.plan, work.columns, work.statics, work.shards, work.recipe, work.name
-    )
-    try:
-        return cloudpickle.dumps(shipment)
-    except Exception as error:
-        raise AnalysisException(
-            f"the query cannot be sent to executors: {culprit(shipment) or error}; user functions must not hold "
-            "connections, locks or open files: make those inside the function"
-        ) from error
-
-
 def _root(error: BaseException) -> BaseException:
     """What it all began with; Dask wraps errors of a server's start."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def culprit(shipment: Shipment) -> str | None:
-    """Which part does not pickle, and what Python says of it."""
-    named: list[tuple[str, object]] = []
-    for stage in shipment.plan.stages:
-        functions = [
-            *(f for part in stage.fragments for f in part.functions),
-            *getattr(stage.operator, "functions", ()),
-        ]
-        named += [(f"function {f.name!r}", f) for f in functions]
-    named += [(f"source {i}", s) for i, s in enumerate(shipment.recipe.sources)]
-    named += [("the sink", shipment.recipe.sink), ("the checkpoint's store", shipment.recipe.store)]
-    for name, part in named:
-        try:
-            cloudpickle.dumps(part)
-        except Exception as error:
-            return f"{name}: {error}"
-    return None
 
 
 def _worst(errors: Sequence[BaseException], attempt: Attempt) -> BaseException:

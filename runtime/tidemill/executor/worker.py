@@ -11,9 +11,10 @@ import contextlib
 import logging
 import pickle
 import signal
+import ssl
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,6 @@ import dask
 import pyarrow as pa
 from distributed import Worker
 from distributed.comm import CommClosedError
-from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.protocol import Serialized, to_serialize
 from distributed.security import Security
@@ -42,10 +42,10 @@ FRAME = 8 << 20
 """Bytes of rows sent at once, about: a receiver that is slow holds its sender up by no more."""
 PATIENCE = 300.0
 """Seconds without a frame from a peer, after which an attempt is given up."""
-TO_CLOSE = 5.0
-"""Seconds that a worker may take to give up looking for a driver."""
 HEARTBEAT = "tidemill"
 """Under which Dask keeps our part of its heartbeats."""
+REACH = 10.0
+"""Seconds for a driver to answer."""
 AGAIN = (0.2, 5.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
 
@@ -150,14 +150,13 @@ def _encoded(rows: pa.Table) -> pa.Buffer:
 
 
 class ExecutorPlugin(WorkerPlugin):
-    """Registers our handlers on a Dask worker, then tells the driver that this executor is ready."""
+    """Our handlers on a Dask worker; `join` then tells the driver that this executor is ready."""
 
     name = "tidemill"
 
     def __init__(self, host: Host, name: str) -> None:
         self.host = host
         self.executor = name
-        self.refusal: str | None = None
         self.joined = asyncio.Event()
 
     async def setup(self, worker: Worker) -> None:
@@ -166,15 +165,20 @@ class ExecutorPlugin(WorkerPlugin):
         worker.handlers["tidemill_call"] = self.call
         worker.handlers["tidemill_rows"] = self.rows
         worker.handlers["tidemill_give_up"] = self.give_up
-        answer = await worker.scheduler.tidemill_join(
-            address=worker.address,
+
+    async def join(self) -> None:
+        """Once Dask's scheduler knows the worker, so that it tells when this one is lost. Raises `TidemillError` if the
+        driver does not want it."""
+        answer = await self.worker.scheduler.tidemill_join(
+            address=self.worker.address,
             name=self.executor,
             version=__version__,
             wire=WIRE,
             threads=self.host.threads,
         )
-        self.refusal = answer.get("refusal")
-        self.engine = answer.get("engine")
+        if refusal := answer.get("refusal"):
+            raise TidemillError(refusal)
+        self.engine = answer["engine"]
         if job := answer.get("job"):
             logs.of_process(job=job)
         self.joined.set()
@@ -182,6 +186,7 @@ class ExecutorPlugin(WorkerPlugin):
     async def call(self, engine: str, what: str, query: str, generation: int, data: Any) -> dict[str, Any]:
         """One of the host's methods. An error comes back as an answer, so that Dask need not unpickle it."""
         try:
+            await self.joined.wait()  # the driver may call before its answer to `join` is here
             if engine != self.engine:
                 raise TidemillError("this executor serves another driver")
             done = self.host.call(what, query, generation, bytes(raw(data)))
@@ -270,30 +275,29 @@ async def serve(
     tamed()
     member = membership or Membership(driver, name, host)
     pause = AGAIN[0]
-    told = False
+    told = ""
     while not stop.is_set():
         plugin = ExecutorPlugin(host, name)
         try:
+            if files is not None and not await _before(stop, reach(driver, files)):
+                return
             worker = QuietWorker(
-                driver, nthreads=1, name=name, security=security(files), plugins=(plugin,), host=listen or None,
+                driver, nthreads=1, security=security(files), plugins=(plugin,), host=listen or None,
                 memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
                 metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
-            if not await _joined(worker, plugin, stop):
-                return
-            log.info("executor %s serves the driver at %s", name, driver)
-            pause, told = AGAIN[0], False
-            member.joins(worker.address)
             async with worker:
+                await plugin.join()
+                log.info("executor %s serves the driver at %s", name, driver)
+                pause, told = AGAIN[0], ""
+                member.joins(worker.address)
                 await _until_over(worker, stop)
         except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
-            cause = _unreachable(error, driver)
-            if not told:
-                log.warning(
-                    "no driver at %s yet, or it does not take this executor's certificate (%s); trying again",
-                    driver, cause,
-                )  # fmt: skip
-                told = True
+            if isinstance(error, RuntimeError) and not isinstance(error.__cause__, OSError | TimeoutError):
+                raise  # Dask wraps what a worker's start has met; this is something else
+            if told != str(error):
+                told = str(error)
+                log.warning("no driver at %s yet (%s); trying again", driver, told)
         finally:
             member.parts()
         with contextlib.suppress(TimeoutError):
@@ -301,41 +305,42 @@ async def serve(
         pause = min(pause * 2, AGAIN[1])
 
 
-async def _joined(worker: Worker, plugin: ExecutorPlugin, stop: asyncio.Event) -> bool:
-    """Start the worker, which looks for its driver for a while; False if told to stop meanwhile."""
-
-    async def begin() -> None:
-        await worker
-        await plugin.joined.wait()
-
-    beginning, stopping = asyncio.ensure_future(begin()), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({beginning, stopping}, return_when=asyncio.FIRST_COMPLETED)
+async def _before(stop: asyncio.Event, doing: Coroutine[Any, Any, None]) -> bool:
+    """Whether it was done before ``stop`` came; then it is given up."""
+    done, stopping = asyncio.ensure_future(doing), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({done, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not beginning.done():
-        beginning.cancel()
-        await asyncio.wait({beginning}, timeout=TO_CLOSE)
+    if not done.done():
+        done.cancel()
         return False
-    await beginning
-    if plugin.refusal:
-        await worker.close()
-        raise TidemillError(plugin.refusal)
+    await done
     return True
 
 
-def _unreachable(error: BaseException, driver: str) -> BaseException:
-    """Why a driver cannot be reached; raises what is of no use to try again."""
-    if (
-        isinstance(error, RuntimeError) and error.__cause__ is not None
-    ):  # Dask wraps what a worker's start met
-        error = error.__cause__
-    if isinstance(error, FatalCommClosedError):
-        raise TidemillError(
-            f"the driver at {driver} shows a certificate that this executor does not believe ({error.__cause__}); give "
-            "driver and executors certificates of one CA, that of their job, and each of them this CA as --tls-ca"
+async def reach(driver: str, files: TlsFiles) -> None:
+    """Raise `OSError` saying why there is no way to the driver; Dask would try for half a minute, and not say why."""
+    host, _, port = driver.rpartition("://")[2].rpartition(":")
+    made = security(files)
+    assert made is not None
+    context = made.get_connection_args("worker")["ssl_context"]
+    opening = asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+    try:
+        reader, writer = await asyncio.wait_for(opening, REACH)
+        try:
+            # Who is turned away learns it when it reads; to others the driver speaks first.
+            said = await asyncio.wait_for(reader.read(1), REACH)
+        finally:
+            writer.close()
+    except ssl.SSLCertVerificationError as error:
+        raise OSError(
+            f"its certificate was not signed by the CA in {files.ca}: {error.verify_message}"
         ) from error
-    if not isinstance(error, OSError | TimeoutError | CommClosedError):
-        raise error
-    return error
+    except ssl.SSLError as error:
+        raise OSError(f"it does not accept the certificate {files.cert}: {error.reason}") from error
+    except TimeoutError as error:
+        raise OSError(f"no answer in {REACH:.0f} s") from error
+    if not said:
+        raise OSError(f"it has closed the connection; it may not accept the certificate {files.cert}")
 
 
 async def _until_over(worker: Worker, stop: asyncio.Event) -> None:
