@@ -153,7 +153,7 @@ class Loop:
             self._open()
             pending.extend(self._handle(recover(self)))
             while pending:
-                if self.stop_asked and not told:
+                if self.stop_asked and not told and self.machine.phase is not Phase.STOPPED:
                     told = True
                     extra = self._handle(StopAsked())
                     pending = deque(extra) if self.machine.phase is Phase.STOPPED else pending
