@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill import sinks, sources
-from tidemill.checkpoint import open_
+from tidemill.checkpoint import open_, open_store
 from tidemill.checkpoint.base import CheckpointLog
 from tidemill.checkpoint.entry import damaged
 from tidemill.driver.loop import KEY, Query, StepHook
@@ -40,10 +40,9 @@ from tidemill.sinks.base import Sink
 from tidemill.sinks.encoding import Encoding
 from tidemill.sinks.options import Wiring
 from tidemill.sources.base import Source
+from tidemill.sources.making import MakeSource
 from tidemill.sources.readers import CORRUPT
 from tidemill.sources.segments import LIMIT
-from tidemill.sources.shared import share
-from tidemill.state.base import StateStore
 from tidemill.types import StructType
 
 NO_DATA = "spark.sql.streaming.noDataMicroBatches.enabled"
@@ -277,7 +276,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
             recipe=Recipe(
                 tuple(make if source.anywhere else None for make, source in zip(makers, made, strict=True)),
                 sink.for_executors(),
-                partial(_store_at, location),
+                partial(open_store, location),
             ),
             name=spec.name or query,
         )
@@ -299,47 +298,11 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
     )
 
 
-@dataclass(frozen=True)
-class MakeSource:
-    """Makes a query's source, in the driver and on executors."""
-
-    format: str
-    options: Mapping[str, str]
-    schema: StructType | None
-    handle: Any
-    limit: int = 0
-    """Bytes that queries which read the same keep for each other; 0: each reads alone."""
-    by_name: bool = False
-    """Whether other queries may read other columns of the same rows."""
-
-    def __call__(self, query: str) -> Source:
-        made = share(self._made(self.schema), self._what(), self.limit, self._made if self.by_name else None)
-        made.for_query(query)
-        return made
-
-    def _made(self, schema: StructType | None) -> Source:
-        if callable(self.handle):
-            made: Source = self.handle(self.options)
-            return made
-        return sources.create(self.format, self.options, schema, self.handle)
-
-    def _what(self) -> tuple[Any, ...]:
-        """What is read, the same for queries that can share it."""
-        own = self.by_name or callable(self.handle)
-        return self.format, dict(self.options), None if own else self.schema, self.handle
-
-
 def _new_id(log: CheckpointLog, spec: QuerySpec) -> str:
     if log.latest(KEY, "prepared") is not None:
         # The query's entry is made durable before its first output is: this one was taken away.
         raise damaged(f"{spec.checkpoint}/query/query/0.json", "it is gone, and batches are there")
     return str(uuid.uuid4())
-
-
-def _store_at(location: str | None) -> StateStore:
-    log, store = open_(location)
-    log.close()
-    return store
 
 
 class Refresh:

@@ -40,6 +40,13 @@ def open_(location: str | None) -> tuple[CheckpointLog, StateStore]:
     return _in_memory((location or "").removeprefix("memory:") or None)
 
 
+def open_store(location: str | None) -> StateStore:
+    """The blobs at ``location`` alone: what executors need of a checkpoint."""
+    log, store = open_(location)
+    log.close()
+    return store
+
+
 def directory(location: str | None) -> str | None:
     """The directory that ``location`` names; None for one in memory or a server."""
     if location is None or location.startswith("memory:") or redisurl.is_redis(location):

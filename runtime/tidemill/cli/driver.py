@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tidemill.api import StreamingJob, load
 from tidemill.cli import addresses
 from tidemill.cli.run import TICK, LogFormat, explain, run_program, stop_signals, tell
 from tidemill.errors import ExecutorLostError, ManifestError, StreamingQueryException, TidemillError
@@ -21,6 +20,7 @@ from tidemill.secrets import SecretResolver
 from tidemill.tls import TlsFiles
 
 if TYPE_CHECKING:
+    from tidemill.api import StreamingJob
     from tidemill.cli.job import Job
     from tidemill.cli.watching import Watch
     from tidemill.driver.loop import Query
@@ -87,6 +87,8 @@ def command(
     log_format: LogFormat = typer.Option(LogFormat.text, help="How log lines are written."),
 ) -> None:
     """Drive a job whose executors run elsewhere (`tidemill executor`), until SIGTERM: then finish the batch and commit."""
+    from tidemill.api import load
+
     secrets = SecretResolver()
     health = (health_host, health_port) if health_port >= 0 else None
     try:

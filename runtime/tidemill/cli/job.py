@@ -26,10 +26,9 @@ from tidemill.plan import analyze
 from tidemill.plan.nodes import Node, OutputMode
 from tidemill.secrets import SecretResolver, plain
 from tidemill.sinks.encoding import Encoding
-from tidemill.sources.base import Source as OpenSource
-from tidemill.sources.decoded import Decode, DecodedSource
-from tidemill.sources.readers import CORRUPT
-from tidemill.sources.wrapped import BAD_RECORDS, BadRecordsSource
+from tidemill.sources.decoded import Decode
+from tidemill.sources.making import Reading
+from tidemill.sources.wrapped import BAD_RECORDS
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.readwriter import wiring
@@ -289,39 +288,6 @@ def decode_of(source: Source) -> Decode | None:
         return None
     schema = parse_ddl(d.schema_ddl)
     return Decode(d.format, schema, tuple(d.metadata), d.mode, d.options, d.column_name_of_corrupt_record)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Makes a source of a query's own. Plain data, so that a plan that holds it can be shipped."""
-
-    format: str
-    name: str
-    decode: Decode | None
-    user_schema: StructType | None
-    bad: bool = field(default=False, compare=False)
-    """Whether it gives the bad records in place of the good ones. Not compared: both are of one read."""
-
-    def schema(self, options: Mapping[str, str]) -> StructType:
-        raw = sources.reader_schema(self.format, options, self.user_schema, streaming=True)
-        if self.decode is None:
-            return raw
-        return StructType([*self.decode.schema.fields, *(raw[m] for m in self.decode.metadata)])
-
-    def __call__(self, options: Mapping[str, str]) -> OpenSource:
-        raw = sources.reader_schema(self.format, options, self.user_schema, streaming=True)
-        made = sources.create(self.format, self._with_mode(options, raw), raw)
-        if self.decode is not None:
-            made = DecodedSource(made, self.decode, self.name)
-        return BadRecordsSource(made) if self.bad else made
-
-    def _with_mode(self, options: Mapping[str, str], raw: StructType) -> Mapping[str, str]:
-        """Bad records of files are set aside, as those of `decode` are, unless the manifest says what else to do."""
-        said = {name.lower() for name in options}
-        corrupt = options.get("columnNameOfCorruptRecord", CORRUPT) in raw.names
-        if self.format not in ("json", "csv") or "mode" in said or corrupt:
-            return options
-        return {**options, "mode": "DEADLETTER"}
 
 
 def sink_of(query: Query, directory: Path) -> SinkSpec:

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tidemill.api import StreamingJob, load
 from tidemill.cli.validate import check
 from tidemill.clock import SYSTEM, Clock
 from tidemill.errors import ManifestError, StreamingQueryException, TidemillError
 from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
+    from tidemill.api import StreamingJob
     from tidemill.cli.job import Job
 
 TICK = 0.2
@@ -57,6 +57,8 @@ def command(
     ),
 ) -> None:
     """Run a job on this machine until it ends, its hour comes, or Ctrl-C; then finish the batch and commit."""
+    from tidemill.api import load
+
     secrets = SecretResolver()
     try:
         job = load(file, os.environ)

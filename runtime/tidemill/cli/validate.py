@@ -6,13 +6,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tidemill.api import Problem, Source, StreamingJob, Table, inspect, manifest_text
-from tidemill.api.problems import dotted, line_of
 from tidemill.errors import ManifestError
+
+if TYPE_CHECKING:  # executors, which share this command line, load no models
+    from tidemill.api import Problem, Source, StreamingJob, Table
 
 _IDENTITY = ("path", "subscribe", "subscribePattern", "assign", "topic", "host", "port", "rowsPerSecond")
 """Options that say what is read or written. Others are not shown: a user may have written a password in plain text."""
@@ -39,6 +40,9 @@ def command(
 
 def check(file: str) -> tuple[str, StreamingJob | None, list[Problem]]:
     """What a message calls the file, the job, and the problems (from its text, then from its queries)."""
+    from tidemill.api import Problem, inspect, manifest_text
+    from tidemill.api.problems import line_of
+
     try:
         text, where = (sys.stdin.read() + "\n", "stdin") if file == "-" else manifest_text(Path(file))
     except ManifestError as error:
@@ -101,6 +105,8 @@ def _trigger(trigger: Any) -> str:
 
 
 def _report(where: str, job: StreamingJob | None, problems: list[Problem]) -> dict[str, Any]:
+    from tidemill.api.problems import dotted
+
     if problems or job is None:
         found = [{"path": dotted(p.path), "line": p.line, "message": p.message} for p in problems]
         return {"file": where, "ok": False, "problems": found}
