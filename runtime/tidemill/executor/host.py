@@ -76,7 +76,7 @@ class Host:
         self, threads: int | None = None, make_exchange: Callable[[Inbox], Exchange] | None = None
     ) -> None:
         self.threads = threads or os.cpu_count() or 1
-        self.kernel = Kernel(self.threads)
+        self._kernel: Kernel | None = None
         self.make_exchange = make_exchange
         self.busy = Busy()
         self.sent = 0
@@ -105,6 +105,13 @@ class Host:
         """Bytes of rows from other executors that went to files, ever."""
         with self._lock:
             return sum(q.inbox.spilled for q in self._queries.values())
+
+    def _kernel_in_use(self) -> Kernel:
+        """DuckDB, begun when there is something to do: a fifth of the memory of an executor without work."""
+        with self._lock:
+            if self._kernel is None:
+                self._kernel = Kernel(self.threads)
+            return self._kernel
 
     def inbox(self, query: str, generation: int) -> Inbox:
         return self._of(query, generation).inbox
@@ -144,7 +151,7 @@ class Host:
         )
         query.name = shipment.name or shipment.query
         exchange = self.make_exchange(query.inbox) if self.make_exchange else None
-        query.runner = StageRunner(work, self.kernel, self._pool, self.threads, exchange)
+        query.runner = StageRunner(work, self._kernel_in_use(), self._pool, self.threads, exchange)
 
     def _restore(self, query: _Query, chains: Chains) -> None:
         _runner(query).restore(chains)
@@ -188,7 +195,8 @@ class Host:
             query.thread.submit(query.close)
             query.thread.shutdown()
         self._pool.shutdown(cancel_futures=True)
-        self.kernel.close()
+        if self._kernel is not None:
+            self._kernel.close()
 
 
 def _runner(query: _Query) -> StageRunner:
