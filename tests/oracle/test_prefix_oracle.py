@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.oracle.plans import SCHEMA, Plan, plans
+from tests.services.cluster import session_on, stop
+from tidemill.engine.processes import LocalCluster
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.testing import MemoryStream, add_together
 
@@ -88,6 +90,25 @@ def spark() -> Iterator[SparkSession]:
 def test_the_output_is_that_of_a_batch_over_a_prefix(
     spark: SparkSession, plan: Plan, data: st.DataObject
 ) -> None:
+    holds(spark, plan, data)
+
+
+@pytest.fixture(scope="module")
+def on_executors() -> Iterator[SparkSession]:
+    cluster = LocalCluster(2, threads=1)
+    session = session_on(cluster)
+    yield session
+    stop(session)
+    cluster.close()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(plan=plans(), data=st.data())
+def test_it_is_so_on_executors(on_executors: SparkSession, plan: Plan, data: st.DataObject) -> None:
+    holds(on_executors, plan, data)
+
+
+def holds(spark: SparkSession, plan: Plan, data: st.DataObject) -> None:
     mode = data.draw(st.sampled_from(plan.modes), label="mode")
     history = data.draw(histories(plan.inputs), label="history")
     restarts = data.draw(

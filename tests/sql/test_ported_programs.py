@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.services.cluster import session_on, stop
+from tidemill.engine.processes import LocalCluster
 from tidemill.errors import AnalysisException, StreamingQueryException
 from tidemill.sql import DataFrame, Observation, Row, SparkSession, Window
 from tidemill.sql import functions as F
@@ -517,3 +519,17 @@ def spark() -> SparkSession:
 def test_a_ported_program_gives_what_spark_gives(name: str, spark: SparkSession, tmp_path: Path) -> None:
     found = json.loads(json.dumps(plain(PROGRAMS[name](Lab(spark, tmp_path, name)))))
     assert found == EXPECTED[name]
+
+
+@pytest.fixture(scope="module")
+def on_executors() -> Iterator[SparkSession]:
+    cluster = LocalCluster(2, threads=1)
+    session = session_on(cluster)
+    yield session
+    stop(session)
+    cluster.close()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_does_so_on_executors(name: str, on_executors: SparkSession, tmp_path: Path) -> None:
+    test_a_ported_program_gives_what_spark_gives(name, on_executors, tmp_path)

@@ -98,6 +98,8 @@ class StageRunner:
         sides = enumerate(stage.fragments)
         inputs = tuple(self._fragment(stage, side, f, attempt, share, result) for side, f in sides)
         rows = self._operate(stage, inputs, attempt, result)
+        if not share.place.first:
+            result.metrics.clear()  # its rows are elsewhere, and nothing is known of them here
         self._outputs[stage.id] = rows
         result.rows = rows.num_rows
         result.last = stage.id == len(self.work.plan.stages) - 1

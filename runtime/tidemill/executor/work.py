@@ -81,6 +81,11 @@ class Place:
     def members(self) -> int:
         return len(self.peers)
 
+    @property
+    def first(self) -> bool:
+        """Whether rows that have to be together are here: with shard 0."""
+        return not self.owners or self.owners[0] == self.me
+
 
 @dataclass(frozen=True)
 class Share:

@@ -523,7 +523,7 @@ class DataFrame:
         found = parse_schema(schema)
         if not isinstance(found, StructType):
             wrong_type("schema", "StructType or str", schema)
-        taken, zone = self.schema, lambda: self._session._zone
+        taken, zone = self.schema, _ZoneOf(self._session)
         if kind == "pandas":
             adapted = adapters.batches_by_pandas(func, taken, found, zone)
         else:
@@ -731,6 +731,19 @@ class DataFrame:
             else:
                 made.append(exp.Ordered(this=order, desc=not up, nulls_first=bool(up)))
         return made
+
+
+class _ZoneOf:
+    """A session's time zone when it is asked for; on its way to an executor, what it is then."""
+
+    def __init__(self, session: SparkSession) -> None:
+        self._session = session
+
+    def __call__(self) -> str:
+        return self._session._zone
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial, (str, self())
 
 
 def _flags(ascending: Any, count: int) -> list[bool]:
