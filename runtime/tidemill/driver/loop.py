@@ -181,11 +181,19 @@ class Loop:
         except Exception as error:
             if isinstance(instruction, RunStages):
                 self.failure = str(error)
-                lost = isinstance(error, ExecutorLostError)
-                if lost:
-                    log.warning("attempt %d failed: %s", instruction.attempt, error)
-                return AttemptFailed(error, retriable=lost)
+                return self._failed_attempt(instruction.attempt, error)
             return Failed(error)
+
+    def _failed_attempt(self, attempt: int, error: Exception) -> AttemptFailed:
+        lost = isinstance(error, ExecutorLostError)
+        if lost:
+            log.warning("attempt %d failed: %s", attempt, error)
+            try:
+                # Executors leave a driver that was cut off for the one that took over: then there is no use in trying.
+                self.query.log.check(self.generation)
+            except Exception as fenced:
+                return AttemptFailed(fenced, retriable=False)
+        return AttemptFailed(error, retriable=lost)
 
     def acquire(self) -> None:
         """Take the checkpoint's lease; raises `CheckpointLockedError` if another process or query has it."""

@@ -39,10 +39,11 @@ T = TypeVar("T")
 
 WAIT = 120.0
 """Seconds to wait for a first executor before a batch attempt fails."""
-HUNG = 600.0
-"""Seconds after which an executor that has not answered is given up."""
-AFTERMATH = 30.0
-"""Seconds in which the other executors must let go of an attempt that has failed."""
+SILENT = 60.0
+"""Seconds without an answer of any kind, after which an executor is given up: more than any pause of a process that
+lives, little beside what moving its state costs."""
+GREETING = 5.0
+"""Seconds that an executor has to answer when another one comes under its name."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Member:
     address: str
     name: str
     threads: int
+    process: str = ""
     joined: float = field(default_factory=time.time)
 
 
@@ -84,7 +86,8 @@ class DaskEngine(Engine):
     """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
 
     ``files`` is this process's certificate, None only for tests in one process; ``host`` and ``port`` are where it
-    listens (port 0: any that is free); ``job`` is what the log lines of executors say they work for. Raises
+    listens (port 0: any that is free); an executor that answers nothing for ``silent`` seconds is given up, however long
+    a batch may take; ``job`` is what the log lines of executors say they work for. Raises
     `TidemillError` if it cannot listen there.
     """
 
@@ -98,14 +101,18 @@ class DaskEngine(Engine):
         host: str = "127.0.0.1",
         port: int = 0,
         job: str = "",
+        silent: float = SILENT,
     ) -> None:
-        self.expected, self.patience, self.job = expected, patience, job
+        self.expected, self.patience, self.job, self.silent = expected, patience, job, silent
         self._token = secrets.token_hex(16)
         self._members: dict[str, Member] = {}
         self._leaving: set[str] = set()
         self._changed = threading.Condition()
         self._queries: dict[str, _Query] = {}
         self._readers = CarryingPool(2, thread_name_prefix="tidemill-read")
+        self._asked: dict[str, dict[asyncio.Task[Any], float]] = {}
+        """Of each executor: who waits for an answer of it, since when on the event loop's clock."""
+        self._pings: dict[str, asyncio.Task[None]] = {}
         self._ending = False
         self._heart = Heartbeat()
         self._loop = asyncio.new_event_loop()
@@ -133,6 +140,7 @@ class DaskEngine(Engine):
                 "machine"
             ) from error
         self._beating = asyncio.ensure_future(self._heart.keep())
+        self._watching = asyncio.ensure_future(self._look_after())
         return made
 
     @property
@@ -146,7 +154,9 @@ class DaskEngine(Engine):
 
     # Members
 
-    async def _join(self, address: str, name: str, version: str, wire: int, threads: int) -> dict[str, Any]:
+    async def _join(
+        self, address: str, name: str, process: str, version: str, wire: int, threads: int
+    ) -> dict[str, Any]:
         if (version, wire) != (__version__, WIRE):
             reason = (
                 f"executor {name} has Tidemill {version} (wire format {wire}), and the driver {__version__} "
@@ -154,11 +164,25 @@ class DaskEngine(Engine):
             )
             log.error(reason)
             return {"refusal": reason}
+        if reason := await self._in_the_way(name, process):
+            log.error(reason)
+            return {"refusal": reason}
         with self._changed:
-            self._members[address] = Member(address, name, threads)
+            self._members[address] = Member(address, name, threads, process)
             self._changed.notify_all()
         log.info("executor %s has joined (%s)", name, address)
         return {"engine": self._token, "job": self.job}
+
+    async def _in_the_way(self, name: str, process: str) -> str:
+        """Why no executor can join under a name: another one has it, and lives. One that does not is expelled."""
+        for other in [m for m in self._members.values() if m.name == name]:
+            if other.process != process and await self._answers(other.address, GREETING):
+                return (
+                    f"there is an executor {name} already, at {other.address}; give each a name of its own "
+                    "with --name"
+                )
+            await self._expel(other.address)
+        return ""
 
     async def _leave(self, address: str) -> dict[str, Any]:
         """Answers once the executor may go: when no attempt is open on it."""
@@ -216,8 +240,8 @@ class DaskEngine(Engine):
         with self._changed:
             self._leaving |= {a for a, m in self._members.items() if m.name == member}
 
-    def _present(self) -> list[Member]:
-        """The executors for the next batch, once there are some."""
+    def _present(self, query: _Query) -> list[Member]:
+        """The executors for the next batch, once there are some. From now on none of them may leave before its end."""
 
         def fit() -> list[Member]:
             found = [m for a, m in self._members.items() if a not in self._leaving]
@@ -234,11 +258,17 @@ class DaskEngine(Engine):
                     f"no executor has joined the driver at {self.address} in {self.patience:.0f} s; start one with "
                     "tidemill executor --driver ADDRESS, and look into its log"
                 )
-            return fit()
+            found = fit()
+            query.open = tuple(m.address for m in found)
+            return found
 
     # Asking
 
     async def _ask(self, address: str, what: str, query: str, generation: int, data: bytes) -> Any:
+        waiting = self._asked.setdefault(address, {})
+        me = asyncio.current_task()
+        assert me is not None
+        waiting[me] = self._loop.time()
         try:
             answer = await self._scheduler.rpc(address).tidemill_call(
                 engine=self._token, what=what, query=query, generation=generation, data=to_serialize(data)
@@ -246,10 +276,50 @@ class DaskEngine(Engine):
         except (CommClosedError, OSError) as error:
             self._lost(address)
             raise ExecutorLostError(f"executor at {address} is gone: {error}") from error
+        except asyncio.CancelledError:
+            if me in waiting:
+                raise
+            me.uncancel()
+            raise ExecutorLostError(
+                f"executor at {address} has not answered for {self.silent:g} s (tidemill.executorTimeout)"
+            ) from None
+        finally:
+            waiting.pop(me, None)
         found = pickle.loads(raw(answer["data"]))
         if answer["status"] != "ok":
             raise found
         return found
+
+    async def _look_after(self) -> None:
+        """Look after those whom others wait for. A quarter until the first look, a quarter between looks and a half for
+        the answer make the time after which an executor is given up."""
+        while True:
+            await asyncio.sleep(self.silent / 4)
+            before = self._loop.time() - self.silent / 4
+            self._asked = {a: waiting for a, waiting in self._asked.items() if waiting}
+            for address, waiting in self._asked.items():
+                if address not in self._pings and min(waiting.values()) <= before:
+                    self._pings[address] = asyncio.ensure_future(self._ping(address))
+
+    async def _ping(self, address: str) -> None:
+        try:
+            if await self._answers(address, self.silent / 2):
+                return
+            waiting = self._asked.pop(address, {})
+            tasks = list(waiting)
+            waiting.clear()  # so that they know why
+            for task in tasks:
+                task.cancel()
+            await self._expel(address)
+        finally:
+            del self._pings[address]
+
+    async def _answers(self, address: str, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._scheduler.rpc(address).tidemill_ping(), seconds)
+            return True
+        except (TimeoutError, CommClosedError, OSError):
+            return False
 
     async def _ask_all(
         self, query: str, generation: int, asked: Mapping[str, tuple[str, Sequence[tuple[Any, ...]]]]
@@ -284,7 +354,7 @@ class DaskEngine(Engine):
         query = self._queries[attempt.query]
         query.generation = attempt.generation
         self._settled(query)
-        members = self._present()
+        members = self._present(query)
         addresses = [m.address for m in members]
         if query.seated != tuple(members) or None in query.owners:
             self._place(query, members, chains)
@@ -295,7 +365,6 @@ class DaskEngine(Engine):
             address: Share(parts, {i: _slice(rows, n, len(members)) for i, rows in given.items()})
             for n, (address, parts) in enumerate(dealt)
         }
-        query.open = tuple(addresses)
         return [StageResult(read=read), *self._call(self._run(attempt, shares))]
 
     def _settled(self, query: _Query) -> None:
@@ -359,17 +428,17 @@ class DaskEngine(Engine):
             ): a
             for a, share in shares.items()
         }
-        done, pending = await asyncio.wait(tasks, timeout=HUNG, return_when=asyncio.FIRST_EXCEPTION)
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         if not pending and not any(t.exception() for t in done):
             results = [t.result() for t in tasks]
             return [r for stage in zip(*results, strict=True) for r in stage]
         await self._give_up(attempt, {tasks[t] for t in pending})
         if pending:
-            _, hung = await asyncio.wait(pending, timeout=AFTERMATH)
+            _, hung = await asyncio.wait(pending, timeout=self.silent)
             for task in hung:
                 task.cancel()
                 await self._expel(tasks[task])
-        raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())], attempt)
+        raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())])
 
     async def _give_up(self, attempt: Attempt, addresses: Collection[str]) -> None:
         """Wake executors that wait for rows of one that is gone."""
@@ -445,6 +514,7 @@ class DaskEngine(Engine):
 
     async def _closed(self) -> None:
         self._beating.cancel()
+        self._watching.cancel()
         await self._scheduler.close(reason="the driver ends")
 
     def _end_loop(self) -> None:
@@ -470,11 +540,10 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _worst(errors: Sequence[BaseException], attempt: Attempt) -> BaseException:
+def _worst(errors: Sequence[BaseException]) -> BaseException:
     """What stopped an attempt: an error of the program says more than that executors were lost over it."""
     own = [e for e in errors if not isinstance(e, ExecutorLostError)]
-    lost = ExecutorLostError(f"batch {attempt.batch}: executors have not answered in {HUNG:.0f} s")
-    return next(iter([*own, *errors]), lost)
+    return [*own, *errors][0]
 
 
 def _of(chains: Chains, shards: Collection[int]) -> dict[str, dict[int, Sequence[Any]]]:
