@@ -240,8 +240,8 @@ class DaskEngine(Engine):
         with self._changed:
             self._leaving |= {a for a, m in self._members.items() if m.name == member}
 
-    def _present(self, query: _Query) -> list[Member]:
-        """The executors for the next batch, once there are some. From now on none of them may leave before its end."""
+    def _present(self) -> list[Member]:
+        """The executors for the next batch, once there are some."""
 
         def fit() -> list[Member]:
             found = [m for a, m in self._members.items() if a not in self._leaving]
@@ -258,9 +258,7 @@ class DaskEngine(Engine):
                     f"no executor has joined the driver at {self.address} in {self.patience:.0f} s; start one with "
                     "tidemill executor --driver ADDRESS, and look into its log"
                 )
-            found = fit()
-            query.open = tuple(m.address for m in found)
-            return found
+            return fit()
 
     # Asking
 
@@ -354,7 +352,10 @@ class DaskEngine(Engine):
         query = self._queries[attempt.query]
         query.generation = attempt.generation
         self._settled(query)
-        members = self._present(query)
+        with self._changed:
+            members = self._present()
+            # From now on none of them may leave before the attempt is over.
+            query.open = tuple(m.address for m in members)
         addresses = [m.address for m in members]
         if query.seated != tuple(members) or None in query.owners:
             self._place(query, members, chains)
@@ -432,12 +433,14 @@ class DaskEngine(Engine):
         if not pending and not any(t.exception() for t in done):
             results = [t.result() for t in tasks]
             return [r for stage in zip(*results, strict=True) for r in stage]
-        await self._give_up(attempt, {tasks[t] for t in pending})
+        # Not waited for: who hangs does not hear it, and is given up.
+        telling = asyncio.ensure_future(self._give_up(attempt, {tasks[t] for t in pending}))
         if pending:
             _, hung = await asyncio.wait(pending, timeout=self.silent)
             for task in hung:
                 task.cancel()
                 await self._expel(tasks[task])
+        telling.cancel()
         raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())])
 
     async def _give_up(self, attempt: Attempt, addresses: Collection[str]) -> None:

@@ -45,6 +45,11 @@ HEARTBEAT = "tidemill"
 """Under which Dask keeps our part of its heartbeats."""
 REACH = 10.0
 """Seconds for a driver to answer."""
+JOIN = 15.0
+"""Seconds for a driver that has answered to take a worker in, and then this executor; one that stops on the way may
+never do it, and another one may have come in its place."""
+_AWAY = (OSError, TimeoutError, CommClosedError, asyncio.CancelledError, ValueError)
+"""What the start of a worker fails with if its driver goes meanwhile."""
 AGAIN = (0.1, 2.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
 
@@ -292,11 +297,11 @@ async def serve(
                 await reach(driver, files)
             worker = QuietWorker(
                 driver, nthreads=1, security=security(files), plugins=(plugin,), host=listen or None,
-                memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
+                memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=JOIN,
                 metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
             async with worker:
-                await plugin.join()
+                await asyncio.wait_for(plugin.join(), JOIN)
                 log.info("executor %s serves the driver at %s", name, driver)
                 pause, told = AGAIN[0], ""
                 member.joins(worker.address)
@@ -304,7 +309,10 @@ async def serve(
                     await _until_over(worker, stop)
                 finally:
                     host.abandon()
-        except (OSError, TimeoutError, CommClosedError) as error:
+        except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
+            # A driver that goes while a worker starts is Dask's RuntimeError, with the reason as its cause.
+            if isinstance(error, RuntimeError) and not isinstance(error.__cause__, _AWAY):
+                raise
             if told != str(error):
                 told = str(error)
                 log.warning("no driver at %s yet (%s); trying again", driver, told)
