@@ -82,6 +82,16 @@ class QuietScheduler(Unseen, Scheduler):
     """A scheduler that listens at one port only, with TLS."""
 
 
+@dataclass
+class _Asked:
+    """Who waits for answers of an executor."""
+
+    since: dict[asyncio.Task[Any], float] = field(default_factory=dict)
+    """On the event loop's clock."""
+    over: str = ""
+    """Why none will come."""
+
+
 class DaskEngine(Engine):
     """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
 
@@ -110,8 +120,7 @@ class DaskEngine(Engine):
         self._changed = threading.Condition()
         self._queries: dict[str, _Query] = {}
         self._readers = CarryingPool(2, thread_name_prefix="tidemill-read")
-        self._asked: dict[str, dict[asyncio.Task[Any], float]] = {}
-        """Of each executor: who waits for an answer of it, since when on the event loop's clock."""
+        self._asked: dict[str, _Asked] = {}
         self._pings: dict[str, asyncio.Task[None]] = {}
         self._ending = False
         self._heart = Heartbeat()
@@ -181,7 +190,7 @@ class DaskEngine(Engine):
                     f"there is an executor {name} already, at {other.address}; give each a name of its own "
                     "with --name"
                 )
-            await self._expel(other.address)
+            await self._expel(other.address, "has come again, from another address")
         return ""
 
     async def _leave(self, address: str) -> dict[str, Any]:
@@ -194,6 +203,7 @@ class DaskEngine(Engine):
         return {"status": "ok"}
 
     def _lost(self, address: str, why: str = "is gone") -> None:
+        """On the event loop: forget an executor, and wake who waits for it."""
         with self._changed:
             member = self._members.pop(address, None)
             self._leaving.discard(address)
@@ -201,6 +211,11 @@ class DaskEngine(Engine):
                 query.loaded.discard(address)
                 query.owners = [None if o == address else o for o in query.owners]
             self._changed.notify_all()
+        # Dask would try to connect to one that is gone for half a minute.
+        asked = self._asked.pop(address, _Asked())
+        asked.over = why
+        for task in asked.since.keys() - {asyncio.current_task()}:
+            task.cancel()
         if member is not None:
             log.info("executor %s %s", member.name, why)
 
@@ -263,10 +278,12 @@ class DaskEngine(Engine):
     # Asking
 
     async def _ask(self, address: str, what: str, query: str, generation: int, data: bytes) -> Any:
-        waiting = self._asked.setdefault(address, {})
+        if address not in self._members:
+            raise ExecutorLostError(f"executor at {address} is gone")
+        asked = self._asked.setdefault(address, _Asked())
         me = asyncio.current_task()
         assert me is not None
-        waiting[me] = self._loop.time()
+        asked.since[me] = self._loop.time()
         try:
             answer = await self._scheduler.rpc(address).tidemill_call(
                 engine=self._token, what=what, query=query, generation=generation, data=to_serialize(data)
@@ -275,14 +292,12 @@ class DaskEngine(Engine):
             self._lost(address)
             raise ExecutorLostError(f"executor at {address} is gone: {error}") from error
         except asyncio.CancelledError:
-            if me in waiting:
+            if not asked.over:
                 raise
             me.uncancel()
-            raise ExecutorLostError(
-                f"executor at {address} has not answered for {self.silent:g} s (tidemill.executorTimeout)"
-            ) from None
+            raise ExecutorLostError(f"executor at {address} {asked.over}") from None
         finally:
-            waiting.pop(me, None)
+            del asked.since[me]
         found = pickle.loads(raw(answer["data"]))
         if answer["status"] != "ok":
             raise found
@@ -294,21 +309,15 @@ class DaskEngine(Engine):
         while True:
             await asyncio.sleep(self.silent / 4)
             before = self._loop.time() - self.silent / 4
-            self._asked = {a: waiting for a, waiting in self._asked.items() if waiting}
-            for address, waiting in self._asked.items():
-                if address not in self._pings and min(waiting.values()) <= before:
+            self._asked = {a: asked for a, asked in self._asked.items() if asked.since}
+            for address, asked in self._asked.items():
+                if address not in self._pings and min(asked.since.values()) <= before:
                     self._pings[address] = asyncio.ensure_future(self._ping(address))
 
     async def _ping(self, address: str) -> None:
         try:
-            if await self._answers(address, self.silent / 2):
-                return
-            waiting = self._asked.pop(address, {})
-            tasks = list(waiting)
-            waiting.clear()  # so that they know why
-            for task in tasks:
-                task.cancel()
-            await self._expel(address)
+            if not await self._answers(address, self.silent / 2):
+                await self._expel(address)
         finally:
             del self._pings[address]
 
@@ -438,8 +447,8 @@ class DaskEngine(Engine):
         if pending:
             _, hung = await asyncio.wait(pending, timeout=self.silent)
             for task in hung:
-                task.cancel()
                 await self._expel(tasks[task])
+            await asyncio.wait(pending)
         telling.cancel()
         raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())])
 
@@ -453,10 +462,9 @@ class DaskEngine(Engine):
 
         await asyncio.gather(*(tell(a) for a in addresses), return_exceptions=True)
 
-    async def _expel(self, address: str) -> None:
+    async def _expel(self, address: str, why: str = "") -> None:
         """An executor that does not answer is out; should it come back, it has to join anew."""
-        log.warning("executor at %s has not answered; going on without it", address)
-        self._lost(address, "was given up")
+        self._lost(address, why or f"has not answered for {self.silent:g} s (tidemill.executorTimeout)")
         await self._scheduler.remove_worker(address, stimulus_id="tidemill-hung")
 
     def accept(self, attempt: Attempt) -> None:
