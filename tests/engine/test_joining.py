@@ -165,18 +165,21 @@ def test_an_executor_of_another_version_is_refused_and_told_why(
     assert driver.members() == []
 
 
-def test_two_executors_may_have_one_name(files: dict[str, TlsFiles]) -> None:
-    """As two on one machine have by default, and a pod that comes back before its predecessor is missed."""
-    engine = DaskEngine(files["driver"], expected=2, patience=60)
-    executors = [Executor(engine.address, "twin", files["executor"]) for _ in range(2)]
+def test_a_name_that_lives_is_refused_to_another(files: dict[str, TlsFiles]) -> None:
+    """Logs and metrics would take the two for one."""
+    engine = DaskEngine(files["driver"], patience=60)
+    first = Executor(engine.address, "twin", files["executor"])
     try:
-        assert len(engine._present()) == 2
-        assert engine.members() == ["twin", "twin"]
+        assert len(engine._present()) == 1
+        second = Executor(engine.address, "twin", files["executor"])
+        second.thread.join(60)
+        assert "there is an executor twin already" in str(second.error)
+        assert "--name" in str(second.error)
+        assert engine.members() == ["twin"]
     finally:
-        for executor in executors:
-            executor.close()
+        first.close()
         engine.close()
-    assert [e.error for e in executors] == [None, None]
+    assert first.error is None
 
 
 def test_an_executor_waits_for_a_driver_and_joins_the_one_that_comes_after_it(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import socket
 import subprocess
 import sys
 import threading
@@ -154,12 +154,12 @@ def holding_a_lock(frame: DataFrame) -> DataFrame:
     return frame.select(F.udf(guarded, "int")("v"))
 
 
-def mapping_with_an_open_file(frame: DataFrame) -> DataFrame:
-    file = open(os.devnull)  # noqa: SIM115
+def mapping_with_a_socket(frame: DataFrame) -> DataFrame:
+    server = socket.socket()
 
     def noted(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for part in parts:
-            file.read()
+            server.send(b"one more")
             yield part
 
     return frame.mapInPandas(noted, "v INT")
@@ -167,7 +167,7 @@ def mapping_with_an_open_file(frame: DataFrame) -> DataFrame:
 
 CULPRITS: dict[Callable[[DataFrame], DataFrame], str] = {
     holding_a_lock: r"function 'guarded': cannot pickle '_thread.lock' object; user functions must not hold",
-    mapping_with_an_open_file: r"a function of whole batches \(mapInPandas, applyInPandas, ...\): cannot pickle",
+    mapping_with_a_socket: r"a function of whole batches \(mapInPandas, applyInPandas, ...\): cannot pickle",
 }
 
 

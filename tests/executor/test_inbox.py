@@ -38,7 +38,7 @@ def test_all_frames_of_a_sender_come_in_their_order() -> None:
     inbox.put(FIRST, LANE, 1, frame(1, 2), last=False)
     inbox.put(FIRST, LANE, 2, frame(9), last=True)
     inbox.put(FIRST, LANE, 1, frame(3), last=True)
-    got = inbox.take(FIRST, LANE, [1, 2], patience=5)
+    got = inbox.take(FIRST, LANE, [1, 2])
     assert {s: values(t) for s, t in got.items()} == {1: [1, 2, 3], 2: [9]}
 
 
@@ -47,7 +47,7 @@ def test_who_takes_waits_for_the_last_frame() -> None:
     inbox.put(FIRST, LANE, 1, frame(1), last=False)
     late = threading.Timer(0.05, inbox.put, (FIRST, LANE, 1, frame(2), True))
     late.start()
-    assert values(inbox.take(FIRST, LANE, [1], patience=5)[1]) == [1, 2]
+    assert values(inbox.take(FIRST, LANE, [1])[1]) == [1, 2]
     late.join()
 
 
@@ -55,14 +55,7 @@ def test_an_attempt_that_is_given_up_wakes_who_waits() -> None:
     inbox = Inbox()
     threading.Timer(0.05, inbox.give_up, (FIRST,)).start()
     with pytest.raises(ExecutorLostError, match="attempt 1 of batch 5 was given up"):
-        inbox.take(FIRST, LANE, [1], patience=5)
-
-
-def test_silence_is_an_error_that_names_who_is_silent() -> None:
-    inbox = Inbox()
-    inbox.put(FIRST, LANE, 1, frame(1), last=True)
-    with pytest.raises(ExecutorLostError, match=r"executors \[2\] sent nothing"):
-        inbox.take(FIRST, LANE, [1, 2], patience=0.05)
+        inbox.take(FIRST, LANE, [1])
 
 
 def test_frames_of_an_older_attempt_are_dropped_and_those_of_a_newer_kept() -> None:
@@ -71,7 +64,7 @@ def test_frames_of_an_older_attempt_are_dropped_and_those_of_a_newer_kept() -> N
     inbox.put(SECOND, LANE, 1, frame(2), last=True)  # from an executor that has begun already
     inbox.begin(SECOND)
     inbox.put(FIRST, LANE, 1, frame(3), last=True)  # late
-    assert values(inbox.take(SECOND, LANE, [1], patience=5)[1]) == [2]
+    assert values(inbox.take(SECOND, LANE, [1])[1]) == [2]
 
 
 def test_past_the_limit_frames_lie_in_files_and_read_the_same() -> None:
@@ -79,7 +72,7 @@ def test_past_the_limit_frames_lie_in_files_and_read_the_same() -> None:
     for n in range(5):
         inbox.put(FIRST, LANE, 1, frame(n), last=n == 4)
     assert inbox.spilled == 4 * len(frame(1))
-    assert values(inbox.take(FIRST, LANE, [1], patience=5)[1]) == [0, 1, 2, 3, 4]
+    assert values(inbox.take(FIRST, LANE, [1])[1]) == [0, 1, 2, 3, 4]
     inbox.put(FIRST, (1, 0), 1, frame(7), last=True)
     assert inbox.spilled == 4 * len(frame(1)), "what was taken makes room again"
 

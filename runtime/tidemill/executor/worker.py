@@ -330,6 +330,7 @@ async def _before(stop: asyncio.Event, doing: Coroutine[Any, Any, None]) -> bool
     stopping.cancel()
     if not done.done():
         done.cancel()
+        await asyncio.wait({done})
         return False
     await done
     return True
