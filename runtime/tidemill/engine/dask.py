@@ -39,8 +39,11 @@ T = TypeVar("T")
 
 WAIT = 120.0
 """Seconds to wait for a first executor before a batch attempt fails."""
-HUNG = 600.0
-"""Seconds after which an executor that has not answered is given up."""
+ASK = 30.0
+"""Seconds of a batch after which executors that are still at work are asked whether they are there, again and again."""
+HUNG = 120.0
+"""Seconds in which they have to answer, or they are given up: however long they compute, their event loop is free, save
+where a function of the user's holds Python's lock for so long."""
 AFTERMATH = 30.0
 """Seconds in which the other executors must let go of an attempt that has failed."""
 
@@ -359,8 +362,11 @@ class DaskEngine(Engine):
             ): a
             for a, share in shares.items()
         }
-        done, pending = await asyncio.wait(tasks, timeout=HUNG, return_when=asyncio.FIRST_EXCEPTION)
-        if not pending and not any(t.exception() for t in done):
+        failed, pending = False, set(tasks)
+        while pending and not failed:
+            done, pending = await asyncio.wait(tasks, timeout=ASK, return_when=asyncio.FIRST_EXCEPTION)
+            failed = any(t.exception() for t in done) or not await self._answer({tasks[t] for t in pending})
+        if not failed:
             results = [t.result() for t in tasks]
             return [r for stage in zip(*results, strict=True) for r in stage]
         await self._give_up(attempt, {tasks[t] for t in pending})
@@ -370,6 +376,18 @@ class DaskEngine(Engine):
                 task.cancel()
                 await self._expel(tasks[task])
         raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())], attempt)
+
+    async def _answer(self, addresses: Collection[str]) -> bool:
+        """Whether all of them are there."""
+
+        async def answers(address: str) -> bool:
+            try:
+                await asyncio.wait_for(self._scheduler.rpc(address).identity(), HUNG)
+            except (OSError, TimeoutError, CommClosedError):
+                return False
+            return True
+
+        return all(await asyncio.gather(*map(answers, addresses)))
 
     async def _give_up(self, attempt: Attempt, addresses: Collection[str]) -> None:
         """Wake executors that wait for rows of one that is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -116,7 +117,9 @@ class Host:
                 raise FencedError(
                     f"query {query}: generation {found.generation} has taken over from {generation}; this driver must stop"
                 )
-            found.generation = generation
+            if generation > found.generation:
+                found.generation = generation
+                found.inbox.end_before(generation)
             return found
 
     def _do(self, what: str, name: str, query: _Query, data: bytes) -> bytes:
@@ -185,6 +188,7 @@ class Host:
         with self._lock:
             queries, self._queries = dict(self._queries), {}
         for query in queries.values():
+            query.inbox.end_before(sys.maxsize)
             query.thread.submit(query.close)
             query.thread.shutdown()
         self._pool.shutdown(cancel_futures=True)

@@ -41,6 +41,8 @@ class Inbox:
         self._stacks: dict[tuple[Attempt, Lane, int], _Stack] = {}
         self._held = 0
         self._given_up: set[Attempt] = set()
+        self._least = 0
+        """No attempt of a lower generation counts."""
         self._changed = threading.Condition()
 
     def put(self, attempt: Attempt, lane: Lane, sender: int, frame: Frame, last: bool) -> None:
@@ -57,26 +59,20 @@ class Inbox:
             stack.whole = last
             self._changed.notify_all()
 
-    def take(
-        self, attempt: Attempt, lane: Lane, senders: Collection[int], patience: float
-    ) -> dict[int, pa.Table]:
+    def take(self, attempt: Attempt, lane: Lane, senders: Collection[int]) -> dict[int, pa.Table]:
         """All that the senders have for this lane, once it is there.
 
-        Raises `ExecutorLostError` if the attempt is given up, or nothing comes for ``patience`` seconds.
+        However long that takes: a sender may compute for an hour, and the driver knows whether it is there. Raises
+        `ExecutorLostError` if the attempt is given up, or a newer driver has taken over.
         """
         keys = {s: (attempt, lane, s) for s in senders}
         with self._changed:
-            while missing := [
-                s for s, k in keys.items() if k not in self._stacks or not self._stacks[k].whole
-            ]:
-                if attempt in self._given_up:
+            while any(k not in self._stacks or not self._stacks[k].whole for k in keys.values()):
+                if attempt in self._given_up or attempt.generation < self._least:
                     raise ExecutorLostError(
                         f"attempt {attempt.attempt} of batch {attempt.batch} was given up"
                     )
-                if not self._changed.wait(patience):
-                    raise ExecutorLostError(
-                        f"batch {attempt.batch}: executors {missing} sent nothing for {patience:.0f} s"
-                    )
+                self._changed.wait()
             stacks = {s: self._stacks.pop(k) for s, k in keys.items()}
             self._held -= sum(stack.held for stack in stacks.values())
         return {s: _table(stack.frames) for s, stack in stacks.items()}
@@ -85,6 +81,12 @@ class Inbox:
         """Wake who waits, with an error."""
         with self._changed:
             self._given_up.add(attempt)
+            self._changed.notify_all()
+
+    def end_before(self, generation: int) -> None:
+        """Wake who waits in an attempt of a lower generation, with an error: its driver is no more."""
+        with self._changed:
+            self._least = generation
             self._changed.notify_all()
 
     def begin(self, attempt: Attempt) -> None:

@@ -40,8 +40,6 @@ log = logging.getLogger("tidemill.executor")
 
 FRAME = 8 << 20
 """Bytes of rows sent at once, about: a receiver that is slow holds its sender up by no more."""
-PATIENCE = 300.0
-"""Seconds without a frame from a peer, after which an attempt is given up."""
 HEARTBEAT = "tidemill"
 """Under which Dask keeps our part of its heartbeats."""
 REACH = 10.0
@@ -98,7 +96,7 @@ class PeerExchange(Exchange):
         sending = asyncio.run_coroutine_threadsafe(
             self._send_all(attempt, place, stage, side, parts, others), self.loop
         )
-        got = self.inbox.take(attempt, (stage, side), others, PATIENCE)
+        got = self.inbox.take(attempt, (stage, side), others)
         sending.result()
         return [parts[m] if m == place.me else got[m] for m in range(place.members)]
 
