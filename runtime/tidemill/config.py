@@ -53,6 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("spark.app.name", "tidemill", "text", "the program's name, for logs", static=True),
     Setting("spark.master", "local[*]", "text", "accepted; one machine runs it until executors are given", static=True),
     Setting("tidemill.executors", "0", "whole", "processes that share a stream's work; 0: this one", static=True),
+    Setting("tidemill.executorTimeout", "60s", "duration", "silence after which an executor is given up"),
     Setting("spark.sql.warehouse.dir", "spark-warehouse", "text", "where tables are kept", static=True),
     Setting("spark.sql.session.timeZone", _local_zone(), "zone", "in which times are shown and cut into days"),
     Setting("spark.sql.ansi.enabled", "true", "flag", "overflow and bad casts are errors, not nulls"),

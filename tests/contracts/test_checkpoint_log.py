@@ -129,9 +129,14 @@ def test_who_lost_the_lease_writes_nothing(open_log: Open) -> None:
     first = open_log()
     old = first.acquire("one")
     first.put_new("q", "plan", 0, {}, old)
+    first.check(old)
     first.release(old)
     second = open_log()
     new = second.acquire("two")
+    second.check(new)
+    for log, generation in ((first, old), (second, old), (second, Generation(new.number, "another token"))):
+        with pytest.raises(FencedError):
+            log.check(generation)
     with pytest.raises(FencedError):
         first.put_new("q", "plan", 1, {}, old)
     with pytest.raises(FencedError):

@@ -4,6 +4,7 @@ both made from it."""
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -66,6 +67,58 @@ PAIRS_OF = {
 """The pairs that each target is tried at; those that are not here are tried at every point."""
 
 
+# --- Driver and executors ------------------------------------------------------------------------------------------
+
+EXECUTORS = 2
+DRIVER = "driver"
+VICTIMS = (DRIVER, "executor-0", "executor-1")
+
+
+@dataclass(frozen=True)
+class Blow:
+    """A process that is killed with SIGKILL at a moment of the driver's."""
+
+    victim: str
+    point: Point
+
+    def __str__(self) -> str:
+        return f"{self.victim} {self.point}"
+
+
+PLACES = {
+    "sending": "before the first frame of rows to another executor",
+    "between-frames": "between two frames",
+    "sent": "after the last frame",
+    "receiving": "having received a frame",
+    "storing": "before it stores its deltas",
+    "stored": "having stored them, and not yet told",
+    "accepting": "when it is told that the attempt has won",
+    "restoring": "while it takes over the state of another executor that was killed",
+}
+"""Where an executor kills itself in the middle of an attempt; see tests/crash/executor.py."""
+
+
+def _alternating(points: Sequence[Point]) -> list[Blow]:
+    return [Blow(VICTIMS[1 + i % EXECUTORS], p) for i, p in enumerate(points)]
+
+
+_OUTSIDE = tuple(p for p in POINTS if p.step in ("prepared", "sunk", "committed"))
+_INSIDE = tuple(p for p in POINTS if p.step in ("staged", "prepared"))
+BLOWS: dict[Target, list[Blow]] = {
+    FILES_REDIS: [*(Blow(DRIVER, p) for p in POINTS), *_alternating(POINTS)],
+    KAFKA_REDIS: [*(Blow(DRIVER, p) for p in _OUTSIDE), *_alternating(_INSIDE)],
+    FILES: [*(Blow(DRIVER, p) for p in IN_DOUBT), *_alternating(_INSIDE)],
+}
+"""One kill on a driver with two executors that outlive it."""
+if EVERY_PAIR:
+    BLOWS = {target: [Blow(v, p) for v in VICTIMS for p in POINTS] for target in BLOWS}
+BLOW_PAIRS = [
+    (Blow(v, p), Blow(w, q)) for (v, w), (p, q) in product(product(VICTIMS[:2], VICTIMS[::2]), PAIRS)
+][:: 1 if EVERY_PAIR else 53]
+"""A second kill: of the driver that recovers, or of an executor before or after the driver's. 53 is prime to the
+number of points, so that a sample has them all."""
+
+
 def markdown() -> str:
     """The matrix as a page."""
     lines = [
@@ -86,4 +139,24 @@ def markdown() -> str:
     for target in TARGETS:
         pairs = told.get(target, "-")
         lines.append(f"| {target.name} | " + " | ".join("✓" for _ in POINTS) + f" | {pairs} |")
+    lines += ["", *_of_clusters()]
     return "\n".join(lines) + "\n"
+
+
+def _of_clusters() -> list[str]:
+    lines = [
+        f"## A driver and {EXECUTORS} executors",
+        "",
+        "The same program, its stages on executors in processes of their own, which outlive the driver and are started",
+        "again when they die. The process named is killed with SIGKILL beside the step; a driver that died is started",
+        f"again. Then {len(BLOW_PAIRS)} pairs of kills; with `TIDEMILL_EVERY_PAIR=1` every process at every step, and all",
+        f"{4 * len(PAIRS)} pairs of driver or executor with driver or executor.",
+        "",
+        "| target | " + " | ".join(map(str, POINTS)) + " |",
+        "|---|" + "---|" * len(POINTS),
+    ]
+    for target, blows in BLOWS.items():
+        who = [sorted({b.victim.partition("-")[0] for b in blows if b.point == p}) for p in POINTS]
+        lines.append(f"| {target.name} | " + " | ".join(", ".join(w) or "-" for w in who) + " |")
+    lines += ["", "In the middle of an attempt an executor is killed", ""]
+    return [*lines, *(f"- {what}" for what in PLACES.values())]

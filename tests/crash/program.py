@@ -7,24 +7,32 @@ import os
 import random
 import signal
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tidemill import launch
 from tidemill.driver.machine import Trigger
+from tidemill.engine.base import Engine
 from tidemill.sinks.encoding import Encoding
 from tidemill.sql import DataFrame, SparkSession
 from tidemill.sql import functions as F
 from tidemill.sql.readwriter import wiring
+from tidemill.tls import TlsFiles
 
 PAUSED = "paused"
+TIMES = "times"
 KILLED = 77
 """The exit code of a process that killed itself where it was told to."""
 
 
 def run(config: dict[str, Any]) -> None:
-    """One life of the program; ``config``: directory, sink, tasks, kill (step, when, batch) and what the sink needs."""
+    """One life of the program; ``config``: directory, sink, tasks, kill (step, when, batch) and what the sink needs.
+
+    With ``cluster`` it drives executors that were started elsewhere, and sends the signals of ``blows``.
+    """
     directory = Path(config["directory"])
     builder = SparkSession.builder.config("spark.sql.session.timeZone", "UTC")
     spark = builder.config("tidemill.threads", str(config["tasks"])).getOrCreate()
@@ -40,7 +48,60 @@ def run(config: dict[str, Any]) -> None:
         conf=spark._config.all(),
         hook=killer(config.get("kill"), directory if config.get("pause") else None),
     )
-    launch.start(frame._plan, query, spark._run_context()).await_termination()
+    context = spark._run_context()
+    if "cluster" not in config:
+        launch.start(frame._plan, query, context).await_termination()
+        return
+    query.hook = striker(config.get("blows", ()), directory)
+    engine = driving(config["cluster"])
+    try:
+        launch.start(frame._plan, query, replace(context, cluster=engine)).await_termination()
+    except Exception as error:
+        cause = error.__cause__ or error
+        (directory / f"error-{config['life']}").write_text(f"{type(cause).__name__}: {cause}")
+        raise
+    finally:
+        engine.close()
+
+
+def driving(cluster: dict[str, Any]) -> Engine:
+    """An engine for executors that were told its port; see `tests.crash.executors`."""
+    from tidemill.engine.dask import DaskEngine
+
+    files = TlsFiles(*map(Path, cluster["tls"]))
+    silent, patience = cluster.get("silent", 60.0), cluster.get("patience", 60.0)
+    return DaskEngine(files, cluster["executors"], patience, port=cluster["port"], silent=silent)
+
+
+def striker(blows: Sequence[dict[str, Any]], directory: Path) -> Callable[[str, str, int], None]:
+    """A hook that sends signals, each once: to the process ``pid``, or to this one. It notes all steps and blows in the
+    file ``times`` of the directory."""
+    left = list(blows)
+
+    def note(*words: object) -> None:
+        with open(directory / TIMES, "a") as file:
+            print(time.time(), *words, file=file)
+
+    def hook(step: str, when: str, batch: int) -> None:
+        for blow in [b for b in left if (b["step"], b["when"]) == (step, when) and batch >= b["batch"]]:
+            left.remove(blow)
+            pid = blow["pid"] or os.getpid()
+            note("blow", blow["victim"], step, when, pid)
+            os.kill(pid, signal.Signals[blow["signal"]])
+            while blow["signal"] == "SIGKILL" and lives(pid):
+                time.sleep(0.001)
+            if blow["signal"] == "SIGSTOP" and pid == os.getpid():
+                time.sleep(0.1)  # a process stops a little later than it is told to
+        note(step, when, batch)
+
+    return hook
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def dice(spark: SparkSession, path: Path) -> DataFrame:

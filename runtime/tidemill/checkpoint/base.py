@@ -34,6 +34,10 @@ class CheckpointLog(ABC):
         """Give the lease back; no error if it is lost already."""
 
     @abstractmethod
+    def check(self, generation: Generation) -> None:
+        """Raise `FencedError` if ``generation`` is not the newest, or was given back."""
+
+    @abstractmethod
     def put_new(self, query: str, kind: Kind, n: int, entry: dict[str, Any], generation: Generation) -> None:
         """Create an entry. Raises `FencedError` if ``generation`` is not the newest, `CheckpointError` if it exists.
 

@@ -50,6 +50,9 @@ class DirectoryLog(CheckpointLog):
         if generation == self._lease.generation:
             self._lease.release()
 
+    def check(self, generation: Generation) -> None:
+        self._lease.check(generation)
+
     def put_new(self, query: str, kind: Kind, n: int, entry: dict[str, Any], generation: Generation) -> None:
         with self._lock:
             self._lease.check(generation)

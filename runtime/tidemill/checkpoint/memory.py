@@ -57,13 +57,16 @@ class MemoryLog(CheckpointLog):
             if self._is_held_by_us() and generation == self.disk.generation:
                 self.disk.holder = None
 
+    def check(self, generation: Generation) -> None:
+        if not self._is_held_by_us() or generation != self.disk.generation:
+            raise FencedError(
+                f"generation {generation.number} no longer holds the checkpoint; "
+                f"the newest is {self.disk.generation.number}, of {self.disk.owner}"
+            )
+
     def put_new(self, query: str, kind: Kind, n: int, entry: dict[str, Any], generation: Generation) -> None:
         with self.disk.lock:
-            if not self._is_held_by_us() or generation != self.disk.generation:
-                raise FencedError(
-                    f"generation {generation.number} no longer holds the checkpoint; "
-                    f"the newest is {self.disk.generation.number}, of {self.disk.owner}"
-                )
+            self.check(generation)
             entries = self.disk.entries.setdefault((query, kind), {})
             if n in entries:
                 raise CheckpointError(

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from tidemill.sources.base import SourceLog
 
 _BATCH_KINDS: tuple[Kind, ...] = ("plan", "prepared", "commit")
+_CHECK = """
+local g = redis.call('HMGET', KEYS[1], 'token', 'number', 'holder')
+if g[1] ~= ARGV[1] then return {'fenced', g[2] or '0', g[3] or '{}'} end
+return {'ok'}
+"""
 _PUT = """
 local g = redis.call('HMGET', KEYS[1], 'token', 'writes', 'number', 'holder')
 if g[1] ~= ARGV[1] then return {'fenced', g[3] or '0', g[4] or '{}'} end
@@ -58,6 +63,12 @@ class RedisLog(CheckpointLog):
     def release(self, generation: Generation) -> None:
         if generation == self._lease.generation:
             self._lease.release()
+
+    def check(self, generation: Generation) -> None:
+        self._lease.check(generation)
+        answer = self.client.one(script(_CHECK, self._lease.keys[:1], generation.token))
+        if answer[0] == b"fenced":
+            raise self._lease.refused(generation, int(answer[1]), answer[2])
 
     def put_new(self, query: str, kind: Kind, n: int, entry: dict[str, Any], generation: Generation) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ import typer
 from tidemill.api import StreamingJob, load
 from tidemill.cli import addresses
 from tidemill.cli.run import TICK, LogFormat, explain, run_program, stop_signals, tell
+from tidemill.config import Config
 from tidemill.errors import ExecutorLostError, ManifestError, TidemillError
 from tidemill.secrets import SecretResolver
 from tidemill.tls import TlsFiles
@@ -138,7 +139,10 @@ def _listening(manifest: StreamingJob, place: Place) -> Engine:
             f"a driver needs the cluster parts of Tidemill ({error}); install them with: pip install 'tidemill[cluster]'"
         ) from error
     expected = place.executors or max(1, manifest.spec.executor.replicas)
-    engine = DaskEngine(place.files, expected, host=place.host, port=place.port, job=manifest.name)
+    silent = Config(manifest.spec.conf).milliseconds("tidemill.executorTimeout") / 1000
+    engine = DaskEngine(
+        place.files, expected, host=place.host, port=place.port, job=manifest.name, silent=silent
+    )
     log.info("the driver listens at %s, for %d executors", engine.address, expected)
     return engine
 

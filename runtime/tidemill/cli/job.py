@@ -38,6 +38,8 @@ from tidemill.types import StructType, parse_ddl
 
 log = logging.getLogger(__name__)
 
+SILENT = "tidemill.executorTimeout"
+"""The one setting that a cluster needs before there is a session with the others."""
 DEAD_LETTER = "-dead-letter"
 """Ends the name of the hidden query that writes a source's bad records."""
 
@@ -71,6 +73,8 @@ class Job:
     ) -> Job:
         """A job on this machine, with a session of its own and ``executors`` processes of its own."""
         builder = SparkSession.builder.appName(manifest.name).config("tidemill.executors", executors)
+        if (silent := manifest.spec.conf.get(SILENT)) is not None:
+            builder = builder.config(SILENT, silent)
         spark = builder.getOrCreate().newSession()
         job = cls(manifest, directory, spark, secrets or SecretResolver(), clock=clock, kept_at=kept_at)
         return job.named()

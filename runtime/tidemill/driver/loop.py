@@ -49,7 +49,7 @@ from tidemill.driver.machine import (
 from tidemill.driver.progress import BatchFigures, batch_progress
 from tidemill.driver.recovery import recover
 from tidemill.engine.base import Engine
-from tidemill.errors import ExecutorLostError
+from tidemill.errors import CorruptCheckpointError, ExecutorLostError, FencedError, SinkError
 from tidemill.executor.journal import payload_name
 from tidemill.executor.work import Attempt, Work
 from tidemill.sinks.base import Committable, Generation
@@ -181,11 +181,28 @@ class Loop:
         except Exception as error:
             if isinstance(instruction, RunStages):
                 self.failure = str(error)
-                lost = isinstance(error, ExecutorLostError)
-                if lost:
-                    log.warning("attempt %d failed: %s", instruction.attempt, error)
-                return AttemptFailed(error, retriable=lost)
-            return Failed(error)
+                return self._failed_attempt(instruction.attempt, error)
+            return Failed(self._told_by_lease(error))
+
+    def _failed_attempt(self, attempt: int, error: Exception) -> AttemptFailed:
+        lost = isinstance(error, ExecutorLostError)
+        if lost:
+            log.warning("attempt %d failed: %s", attempt, error)
+        told = self._told_by_lease(error)
+        return AttemptFailed(told, retriable=lost and told is error)
+
+    def _told_by_lease(self, error: Exception) -> Exception:
+        """What has gone wrong; that another driver has taken over, if that is behind it: executors leave for the new
+        driver, and blobs that it needs no more are gone."""
+        if isinstance(error, ExecutorLostError | CorruptCheckpointError | SinkError):
+            try:
+                self.query.log.check(self.generation)
+            except FencedError as fenced:
+                fenced.__cause__ = error
+                return fenced
+            except Exception:
+                log.debug("whether the lease is still held cannot be known", exc_info=True)
+        return error
 
     def acquire(self) -> None:
         """Take the checkpoint's lease; raises `CheckpointLockedError` if another process or query has it."""

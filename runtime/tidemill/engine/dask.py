@@ -39,13 +39,11 @@ T = TypeVar("T")
 
 WAIT = 120.0
 """Seconds to wait for a first executor before a batch attempt fails."""
-ASK = 30.0
-"""Seconds of a batch after which executors that are still at work are asked whether they are there, again and again."""
-HUNG = 120.0
-"""Seconds in which they have to answer, or they are given up: however long they compute, their event loop is free, save
-where a function of the user's holds Python's lock for so long."""
-AFTERMATH = 30.0
-"""Seconds in which the other executors must let go of an attempt that has failed."""
+SILENT = 60.0
+"""Seconds without an answer of any kind, after which an executor is given up: more than any pause of a process that
+lives, little beside what moving its state costs."""
+GREETING = 5.0
+"""Seconds that an executor has to answer when another one comes under its name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class Member:
     address: str
     name: str
     threads: int
+    process: str = ""
     joined: float = field(default_factory=time.time)
 
 
@@ -83,11 +82,22 @@ class QuietScheduler(Unseen, Scheduler):
     """A scheduler that listens at one port only, with TLS."""
 
 
+@dataclass
+class _Asked:
+    """Who waits for answers of an executor."""
+
+    since: dict[asyncio.Task[Any], float] = field(default_factory=dict)
+    """On the event loop's clock."""
+    over: str = ""
+    """Why none will come."""
+
+
 class DaskEngine(Engine):
     """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
 
     ``files`` is this process's certificate, None only for tests in one process; ``host`` and ``port`` are where it
-    listens (port 0: any that is free); ``job`` is what the log lines of executors say they work for. Raises
+    listens (port 0: any that is free); an executor that answers nothing for ``silent`` seconds is given up, however long
+    a batch may take; ``job`` is what the log lines of executors say they work for. Raises
     `TidemillError` if it cannot listen there.
     """
 
@@ -101,14 +111,18 @@ class DaskEngine(Engine):
         host: str = "127.0.0.1",
         port: int = 0,
         job: str = "",
+        silent: float = SILENT,
     ) -> None:
-        self.expected, self.patience, self.job = expected, patience, job
+        self.expected, self.patience, self.job, self.silent = expected, patience, job, silent
         self._token = secrets.token_hex(16)
         self._members: dict[str, Member] = {}
         self._leaving: set[str] = set()
         self._changed = threading.Condition()
         self._queries: dict[str, _Query] = {}
         self._readers = CarryingPool(2, thread_name_prefix="tidemill-read")
+        self._asked: dict[str, _Asked] = {}
+        self._greetings: set[asyncio.Task[None]] = set()
+        self._pings: dict[str, asyncio.Task[None]] = {}
         self._ending = False
         self._heart = Heartbeat()
         self._loop = asyncio.new_event_loop()
@@ -136,6 +150,7 @@ class DaskEngine(Engine):
                 "machine"
             ) from error
         self._beating = asyncio.ensure_future(self._heart.keep())
+        self._watching = asyncio.ensure_future(self._look_after())
         return made
 
     @property
@@ -149,7 +164,9 @@ class DaskEngine(Engine):
 
     # Members
 
-    async def _join(self, address: str, name: str, version: str, wire: int, threads: int) -> dict[str, Any]:
+    async def _join(
+        self, address: str, name: str, process: str, version: str, wire: int, threads: int
+    ) -> dict[str, Any]:
         if (version, wire) != (__version__, WIRE):
             reason = (
                 f"executor {name} has Tidemill {version} (wire format {wire}), and the driver {__version__} "
@@ -157,11 +174,20 @@ class DaskEngine(Engine):
             )
             log.error(reason)
             return {"refusal": reason}
+        for other in [m for m in self._members.values() if m.name == name]:
+            self._greetings.add(greeting := asyncio.ensure_future(self._greet(other, process)))
+            greeting.add_done_callback(self._greetings.discard)
         with self._changed:
-            self._members[address] = Member(address, name, threads)
+            self._members[address] = Member(address, name, threads, process)
             self._changed.notify_all()
         log.info("executor %s has joined (%s)", name, address)
         return {"engine": self._token, "job": self.job}
+
+    async def _greet(self, other: Member, process: str) -> None:
+        """Two executors may have one name. But who comes under a name may have come in the place of one that is cut
+        off: nobody waits for that one longer than it takes to say so."""
+        if other.process == process or not await self._answers(other.address, GREETING):
+            await self._expel(other.address, "has come again, at another address")
 
     async def _leave(self, address: str) -> dict[str, Any]:
         """Answers once the executor may go: when no attempt is open on it."""
@@ -173,6 +199,7 @@ class DaskEngine(Engine):
         return {"status": "ok"}
 
     def _lost(self, address: str, why: str = "is gone") -> None:
+        """On the event loop: forget an executor, and wake who waits for it."""
         with self._changed:
             member = self._members.pop(address, None)
             self._leaving.discard(address)
@@ -180,6 +207,11 @@ class DaskEngine(Engine):
                 query.loaded.discard(address)
                 query.owners = [None if o == address else o for o in query.owners]
             self._changed.notify_all()
+        # Dask would try to connect to one that is gone for half a minute.
+        asked = self._asked.pop(address, _Asked())
+        asked.over = why
+        for task in asked.since.keys() - {asyncio.current_task()}:
+            task.cancel()
         if member is not None:
             log.info("executor %s %s", member.name, why)
 
@@ -242,6 +274,12 @@ class DaskEngine(Engine):
     # Asking
 
     async def _ask(self, address: str, what: str, query: str, generation: int, data: bytes) -> Any:
+        if address not in self._members:
+            raise ExecutorLostError(f"executor at {address} is gone")
+        asked = self._asked.setdefault(address, _Asked())
+        me = asyncio.current_task()
+        assert me is not None
+        asked.since[me] = self._loop.time()
         try:
             answer = await self._scheduler.rpc(address).tidemill_call(
                 engine=self._token, what=what, query=query, generation=generation, data=to_serialize(data)
@@ -249,10 +287,42 @@ class DaskEngine(Engine):
         except (CommClosedError, OSError) as error:
             self._lost(address)
             raise ExecutorLostError(f"executor at {address} is gone: {error}") from error
+        except asyncio.CancelledError:
+            if not asked.over:
+                raise
+            me.uncancel()
+            raise ExecutorLostError(f"executor at {address} {asked.over}") from None
+        finally:
+            del asked.since[me]
         found = pickle.loads(raw(answer["data"]))
         if answer["status"] != "ok":
             raise found
         return found
+
+    async def _look_after(self) -> None:
+        """Look after those whom others wait for. A quarter until the first look, a quarter between looks and a half for
+        the answer make the time after which an executor is given up."""
+        while True:
+            await asyncio.sleep(self.silent / 4)
+            before = self._loop.time() - self.silent / 4
+            self._asked = {a: asked for a, asked in self._asked.items() if asked.since}
+            for address, asked in self._asked.items():
+                if address not in self._pings and min(asked.since.values()) <= before:
+                    self._pings[address] = asyncio.ensure_future(self._ping(address))
+
+    async def _ping(self, address: str) -> None:
+        try:
+            if not await self._answers(address, self.silent / 2):
+                await self._expel(address)
+        finally:
+            del self._pings[address]
+
+    async def _answers(self, address: str, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._scheduler.rpc(address).tidemill_ping(), seconds)
+            return True
+        except (TimeoutError, CommClosedError, OSError):
+            return False
 
     async def _ask_all(
         self, query: str, generation: int, asked: Mapping[str, tuple[str, Sequence[tuple[Any, ...]]]]
@@ -287,7 +357,10 @@ class DaskEngine(Engine):
         query = self._queries[attempt.query]
         query.generation = attempt.generation
         self._settled(query)
-        members = self._present()
+        with self._changed:
+            members = self._present()
+            # From now on none of them may leave before the attempt is over.
+            query.open = tuple(m.address for m in members)
         addresses = [m.address for m in members]
         if query.seated != tuple(members) or None in query.owners:
             self._place(query, members, chains)
@@ -298,7 +371,6 @@ class DaskEngine(Engine):
             address: Share(parts, {i: _slice(rows, n, len(members)) for i, rows in given.items()})
             for n, (address, parts) in enumerate(dealt)
         }
-        query.open = tuple(addresses)
         return [StageResult(read=read), *self._call(self._run(attempt, shares))]
 
     def _settled(self, query: _Query) -> None:
@@ -362,32 +434,19 @@ class DaskEngine(Engine):
             ): a
             for a, share in shares.items()
         }
-        failed, pending = False, set(tasks)
-        while pending and not failed:
-            done, pending = await asyncio.wait(tasks, timeout=ASK, return_when=asyncio.FIRST_EXCEPTION)
-            failed = any(t.exception() for t in done) or not await self._answer({tasks[t] for t in pending})
-        if not failed:
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if not pending and not any(t.exception() for t in done):
             results = [t.result() for t in tasks]
             return [r for stage in zip(*results, strict=True) for r in stage]
-        await self._give_up(attempt, {tasks[t] for t in pending})
+        # Not waited for: who hangs does not hear it, and is given up.
+        telling = asyncio.ensure_future(self._give_up(attempt, {tasks[t] for t in pending}))
         if pending:
-            _, hung = await asyncio.wait(pending, timeout=AFTERMATH)
+            _, hung = await asyncio.wait(pending, timeout=self.silent)
             for task in hung:
-                task.cancel()
                 await self._expel(tasks[task])
-        raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())], attempt)
-
-    async def _answer(self, addresses: Collection[str]) -> bool:
-        """Whether all of them are there."""
-
-        async def answers(address: str) -> bool:
-            try:
-                await asyncio.wait_for(self._scheduler.rpc(address).identity(), HUNG)
-            except (OSError, TimeoutError, CommClosedError):
-                return False
-            return True
-
-        return all(await asyncio.gather(*map(answers, addresses)))
+            await asyncio.wait(pending)
+        telling.cancel()
+        raise _worst([e for t in tasks if t.done() and not t.cancelled() and (e := t.exception())])
 
     async def _give_up(self, attempt: Attempt, addresses: Collection[str]) -> None:
         """Wake executors that wait for rows of one that is gone."""
@@ -399,10 +458,9 @@ class DaskEngine(Engine):
 
         await asyncio.gather(*(tell(a) for a in addresses), return_exceptions=True)
 
-    async def _expel(self, address: str) -> None:
+    async def _expel(self, address: str, why: str = "") -> None:
         """An executor that does not answer is out; should it come back, it has to join anew."""
-        log.warning("executor at %s has not answered; going on without it", address)
-        self._lost(address, "was given up")
+        self._lost(address, why or f"has not answered for {self.silent:g} s (tidemill.executorTimeout)")
         await self._scheduler.remove_worker(address, stimulus_id="tidemill-hung")
 
     def accept(self, attempt: Attempt) -> None:
@@ -463,6 +521,7 @@ class DaskEngine(Engine):
 
     async def _closed(self) -> None:
         self._beating.cancel()
+        self._watching.cancel()
         await self._scheduler.close(reason="the driver ends")
 
     def _end_loop(self) -> None:
@@ -488,11 +547,10 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _worst(errors: Sequence[BaseException], attempt: Attempt) -> BaseException:
+def _worst(errors: Sequence[BaseException]) -> BaseException:
     """What stopped an attempt: an error of the program says more than that executors were lost over it."""
     own = [e for e in errors if not isinstance(e, ExecutorLostError)]
-    lost = ExecutorLostError(f"batch {attempt.batch}: executors have not answered in {HUNG:.0f} s")
-    return next(iter([*own, *errors]), lost)
+    return [*own, *errors][0]
 
 
 def _of(chains: Chains, shards: Collection[int]) -> dict[str, dict[int, Sequence[Any]]]:

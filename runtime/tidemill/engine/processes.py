@@ -12,7 +12,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from tidemill.engine.dask import DaskEngine
+from tidemill.engine.dask import SILENT, DaskEngine
 from tidemill.errors import TidemillError
 from tidemill.tls import TlsFiles, make_authority
 
@@ -28,7 +28,9 @@ class LocalCluster(DaskEngine):
     """An engine whose executors it starts itself, and again if one dies. Each has ``threads``; by default they share
     the processors."""
 
-    def __init__(self, executors: int, threads: int | None = None, job: str = "") -> None:
+    def __init__(
+        self, executors: int, threads: int | None = None, job: str = "", silent: float = SILENT
+    ) -> None:
         if executors < 1:
             raise TidemillError(f"a cluster needs at least 1 executor, not {executors}")
         self.threads = threads or max(1, (os.cpu_count() or 1) // executors)
@@ -39,7 +41,7 @@ class LocalCluster(DaskEngine):
             raise TidemillError(
                 "executors need the cluster parts of Tidemill; install them with: pip install 'tidemill[cluster]'"
             ) from error
-        super().__init__(files["driver"], expected=executors, job=job)
+        super().__init__(files["driver"], expected=executors, job=job, silent=silent)
         self._own = files["executor"]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._wanted = executors

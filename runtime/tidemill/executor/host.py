@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
+import secrets
 import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from tidemill import logs
-from tidemill.errors import FencedError
+from tidemill.errors import ExecutorLostError, FencedError
 from tidemill.executor.busy import Busy
 from tidemill.executor.exchange import Exchange
 from tidemill.executor.inbox import Inbox
@@ -48,6 +48,8 @@ class _Query:
     def __init__(self, generation: int, name: str) -> None:
         self.generation = generation
         self.inbox = Inbox()
+        self.abandoned = False
+        """No one waits for its answers any more."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix=f"tidemill-{name[:8]}")
         self.runner: StageRunner | None = None
         self.sources: tuple[Source | None, ...] = ()
@@ -56,6 +58,16 @@ class _Query:
         """What people call it, once it is loaded."""
         self.shards = 0
         """That are here."""
+
+    def end(self) -> None:
+        """Wake what waits, skip what has not begun, and let go of everything once the thread comes to it."""
+        self.abandoned = True
+        self.inbox.close()
+        self._over = self.thread.submit(self.close)
+        self.thread.shutdown(wait=False)
+
+    def thread_is_busy(self) -> bool:
+        return not self._over.done()
 
     def close(self) -> None:
         """On the query's thread."""
@@ -83,7 +95,12 @@ class Host:
         self.sent = 0
         """Bytes of rows given to other executors, ever."""
         self._pool = CarryingPool(self.threads, thread_name_prefix="tidemill-task")
+        self.id = secrets.token_hex(8)
+        """Tells this process from another of its name."""
         self._queries: dict[str, _Query] = {}
+        self._abandoned: list[_Query] = []
+        self._heard: dict[str, int] = {}
+        """Of each query: the newest generation that asked for anything, over all connections."""
         self._lock = threading.Lock()
 
     def call(self, what: str, query: str, generation: int, data: bytes) -> Future[bytes]:
@@ -112,17 +129,32 @@ class Host:
 
     def _of(self, query: str, generation: int) -> _Query:
         with self._lock:
-            found = self._queries.setdefault(query, _Query(generation, query))
-            if generation < found.generation:
+            newest = self._heard.get(query, 0)
+            if generation < newest:
                 raise FencedError(
-                    f"query {query}: generation {found.generation} has taken over from {generation}; this driver must stop"
+                    f"query {query}: generation {newest} has taken over from {generation}; this driver must stop"
                 )
-            if generation > found.generation:
-                found.generation = generation
-                found.inbox.end_before(generation)
+            self._heard[query] = generation
+            found = self._queries.get(query)
+            if found is None:
+                found = self._queries[query] = _Query(generation, query)
+            found.generation = generation
             return found
 
+    def abandon(self) -> None:
+        """The driver is gone, or has given this executor up: let go of all that it asked for, what still runs included.
+
+        What runs ends on its own thread; what it stores on the way has a name that no entry will ever hold.
+        """
+        with self._lock:
+            queries, self._queries = list(self._queries.values()), {}
+            self._abandoned = [q for q in self._abandoned if q.thread_is_busy()] + queries
+        for query in queries:
+            query.end()
+
     def _do(self, what: str, name: str, query: _Query, data: bytes) -> bytes:
+        if query.abandoned:
+            raise ExecutorLostError("the connection that asked is gone")
         method: Callable[..., Any] = getattr(self, f"_{what}")
         with logs.bound(query=query.name, generation=query.generation):
             return pickle.dumps(method(query, *pickle.loads(data)))
@@ -185,11 +217,8 @@ class Host:
         query.close()
 
     def close(self) -> None:
-        with self._lock:
-            queries, self._queries = dict(self._queries), {}
-        for query in queries.values():
-            query.inbox.end_before(sys.maxsize)
-            query.thread.submit(query.close)
+        self.abandon()
+        for query in self._abandoned:
             query.thread.shutdown()
         self._pool.shutdown(cancel_futures=True)
         self.kernel.close()

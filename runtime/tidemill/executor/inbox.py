@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -41,8 +43,8 @@ class Inbox:
         self._stacks: dict[tuple[Attempt, Lane, int], _Stack] = {}
         self._held = 0
         self._given_up: set[Attempt] = set()
-        self._least = 0
-        """No attempt of a lower generation counts."""
+        self._closed = False
+        self._to_cancel: list[tuple[Attempt, Future[None]]] = []
         self._changed = threading.Condition()
 
     def put(self, attempt: Attempt, lane: Lane, sender: int, frame: Frame, last: bool) -> None:
@@ -62,32 +64,52 @@ class Inbox:
     def take(self, attempt: Attempt, lane: Lane, senders: Collection[int]) -> dict[int, pa.Table]:
         """All that the senders have for this lane, once it is there.
 
-        However long that takes: a sender may compute for an hour, and the driver knows whether it is there. Raises
-        `ExecutorLostError` if the attempt is given up, or a newer driver has taken over.
+        Waits for as long as that takes: whether a sender still lives is for the driver to find out, which then gives
+        the attempt up, or is gone itself. Raises `ExecutorLostError` if the attempt is given up.
         """
         keys = {s: (attempt, lane, s) for s in senders}
         with self._changed:
-            while any(k not in self._stacks or not self._stacks[k].whole for k in keys.values()):
-                if attempt in self._given_up or attempt.generation < self._least:
-                    raise ExecutorLostError(
-                        f"attempt {attempt.attempt} of batch {attempt.batch} was given up"
-                    )
+            while not all(k in self._stacks and self._stacks[k].whole for k in keys.values()):
+                if self._is_over(attempt):
+                    raise given_up(attempt)
                 self._changed.wait()
             stacks = {s: self._stacks.pop(k) for s, k in keys.items()}
             self._held -= sum(stack.held for stack in stacks.values())
         return {s: _table(stack.frames) for s, stack in stacks.items()}
 
+    def _is_over(self, attempt: Attempt) -> bool:
+        return self._closed or attempt in self._given_up
+
     def give_up(self, attempt: Attempt) -> None:
         """Wake who waits, with an error."""
         with self._changed:
             self._given_up.add(attempt)
-            self._changed.notify_all()
+            self._wake()
 
-    def end_before(self, generation: int) -> None:
-        """Wake who waits in an attempt of a lower generation, with an error: its driver is no more."""
+    def close(self) -> None:
+        """Give up every attempt, those too that have not come to wait yet."""
         with self._changed:
-            self._least = generation
-            self._changed.notify_all()
+            self._closed = True
+            self._stacks.clear()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        for attempt, sending in self._to_cancel:
+            if self._is_over(attempt):
+                sending.cancel()
+
+    @contextlib.contextmanager
+    def sending(self, attempt: Attempt, future: Future[None]) -> Iterator[None]:
+        """Meanwhile ``future`` is cancelled if the attempt is given up: a peer that hangs takes no more rows."""
+        with self._changed:
+            self._to_cancel.append((attempt, future))
+            self._wake()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._to_cancel.remove((attempt, future))
 
     def begin(self, attempt: Attempt) -> None:
         """Drop what was sent for attempts before this one."""
@@ -95,6 +117,10 @@ class Inbox:
             self._stacks = {k: v for k, v in self._stacks.items() if _is_after(k[0], attempt)}
             self._held = sum(stack.held for stack in self._stacks.values())
             self._given_up = {a for a in self._given_up if _is_after(a, attempt)}
+
+
+def given_up(attempt: Attempt) -> ExecutorLostError:
+    return ExecutorLostError(f"attempt {attempt.attempt} of batch {attempt.batch} was given up")
 
 
 def _is_after(one: Attempt, other: Attempt) -> bool:

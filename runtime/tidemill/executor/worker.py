@@ -15,6 +15,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from tidemill import __version__, logs
 from tidemill.errors import ExecutorLostError, TidemillError
 from tidemill.executor.exchange import Exchange
 from tidemill.executor.host import WIRE, Host
-from tidemill.executor.inbox import Inbox
+from tidemill.executor.inbox import Inbox, given_up
 from tidemill.executor.work import Attempt, Place
 from tidemill.figures import ExecutorFigures
 from tidemill.health import HealthServer, Heartbeat, Probes
@@ -44,7 +45,12 @@ HEARTBEAT = "tidemill"
 """Under which Dask keeps our part of its heartbeats."""
 REACH = 10.0
 """Seconds for a driver to answer."""
-AGAIN = (0.2, 5.0)
+JOIN = 15.0
+"""Seconds for a driver that has answered to take a worker in, and then this executor; one that stops on the way may
+never do it, and another one may have come in its place."""
+_AWAY = (OSError, TimeoutError, CommClosedError, asyncio.CancelledError, ValueError)
+"""What the start of a worker fails with if its driver goes meanwhile."""
+AGAIN = (0.1, 2.0)
 """Seconds before the next try to reach a driver: at first, and at most."""
 
 
@@ -96,8 +102,12 @@ class PeerExchange(Exchange):
         sending = asyncio.run_coroutine_threadsafe(
             self._send_all(attempt, place, stage, side, parts, others), self.loop
         )
-        got = self.inbox.take(attempt, (stage, side), others)
-        sending.result()
+        with self.inbox.sending(attempt, sending):
+            got = self.inbox.take(attempt, (stage, side), others)
+            try:
+                sending.result()
+            except CancelledError:
+                raise given_up(attempt) from None
         return [parts[m] if m == place.me else got[m] for m in range(place.members)]
 
     async def _send_all(
@@ -163,6 +173,7 @@ class ExecutorPlugin(WorkerPlugin):
         worker.handlers["tidemill_call"] = self.call
         worker.handlers["tidemill_rows"] = self.rows
         worker.handlers["tidemill_give_up"] = self.give_up
+        worker.handlers["tidemill_ping"] = self.ping
 
     async def join(self) -> None:
         """Once Dask's scheduler knows the worker, so that it tells when this one is lost. Raises `TidemillError` if the
@@ -170,6 +181,7 @@ class ExecutorPlugin(WorkerPlugin):
         answer = await self.worker.scheduler.tidemill_join(
             address=self.worker.address,
             name=self.executor,
+            process=self.host.id,
             version=__version__,
             wire=WIRE,
             threads=self.host.threads,
@@ -199,6 +211,10 @@ class ExecutorPlugin(WorkerPlugin):
         except TidemillError as error:
             return {"status": "refused", "reason": str(error)}
         inbox.put(attempt, lane, sender, raw(frame), last)
+        return {"status": "ok"}
+
+    async def ping(self) -> dict[str, Any]:
+        """Batches compute on other threads: who lives answers at once, however long a batch takes."""
         return {"status": "ok"}
 
     async def give_up(self, engine: str, head: bytes) -> dict[str, Any]:
@@ -281,16 +297,22 @@ async def serve(
                 await reach(driver, files)
             worker = QuietWorker(
                 driver, nthreads=1, security=security(files), plugins=(plugin,), host=listen or None,
-                memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=30,
+                memory_limit=0, local_directory=tempfile.gettempdir(), death_timeout=JOIN,
                 metrics={HEARTBEAT: lambda _: heartbeat(host)},
             )  # fmt: skip
             async with worker:
-                await plugin.join()
+                await asyncio.wait_for(plugin.join(), JOIN)
                 log.info("executor %s serves the driver at %s", name, driver)
                 pause, told = AGAIN[0], ""
                 member.joins(worker.address)
-                await _until_over(worker, stop)
-        except (OSError, TimeoutError, CommClosedError) as error:
+                try:
+                    await _until_over(worker, stop)
+                finally:
+                    host.abandon()
+        except (OSError, TimeoutError, CommClosedError, RuntimeError) as error:
+            # A driver that goes while a worker starts is Dask's RuntimeError, with the reason as its cause.
+            if isinstance(error, RuntimeError) and not isinstance(error.__cause__, _AWAY):
+                raise
             if told != str(error):
                 told = str(error)
                 log.warning("no driver at %s yet (%s); trying again", driver, told)

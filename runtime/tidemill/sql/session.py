@@ -315,7 +315,9 @@ class SparkSession:
                 threads = self._config.explicit().get("tidemill.threads")
                 self._context = Context(threads=int(threads) if threads else None)
                 if executors := int(self._config.explicit().get("tidemill.executors") or 0):
-                    self._context.cluster = _cluster(executors, self._config.get("spark.app.name") or "")
+                    silent = self._config.milliseconds("tidemill.executorTimeout") / 1000
+                    name = self._config.get("spark.app.name") or ""
+                    self._context.cluster = _cluster(executors, name, silent)
             _ = self._context.local  # made now, so that the copies below share it
             return dataclasses.replace(self._context, settings=self._settings(), listen=self.streams._heard)
 
@@ -339,13 +341,13 @@ class SparkSession:
         return self._frame(analyze.local(table, schema))
 
 
-def _cluster(executors: int, job: str) -> Engine:
+def _cluster(executors: int, job: str, silent: float) -> Engine:
     """Executors of this process's own, which end with it."""
     import atexit
 
     from tidemill.engine.processes import LocalCluster
 
-    cluster = LocalCluster(executors, job=job)
+    cluster = LocalCluster(executors, job=job, silent=silent)
     atexit.register(cluster.close)
     return cluster
 
