@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from distributed import Scheduler, Worker
@@ -59,6 +60,13 @@ def test_it_is_the_release_that_was_tested() -> None:
     assert version("distributed").startswith(HELD)
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert "distributed>=2026.8,<2026.9" in project["optional-dependencies"]["cluster"]
+
+
+def test_a_peer_that_has_gone_silent_is_seen_by_these_times() -> None:
+    """docs/distributed.md tells them."""
+    tamed()
+    assert dask.config.get("distributed.comm.timeouts.tcp") == "30s"
+    assert dask.config.get("distributed.scheduler.worker-ttl") == "5 minutes"
 
 
 class Noting(WorkerPlugin):

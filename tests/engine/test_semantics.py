@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.services.cluster import session_on, stop
@@ -153,6 +155,17 @@ def test_a_function_of_whole_batches_has_times_of_the_sessions_zone(cluster: Loc
     stop(spark)
 
 
+def test_a_function_of_record_batches_gets_the_rows_of_all_executors(spark: SparkSession) -> None:
+    stream = pairs(spark)
+
+    def counted(parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"n": pa.array([sum(p.num_rows for p in parts)], pa.int32())})
+
+    output = Output(stream.toDF().mapInArrow(counted, "n INT"))
+    stream.add([(k, i) for i, k in enumerate(LETTERS)])
+    assert output.next() == [[(12,)]]
+
+
 def test_a_function_of_groups_gets_each_group_once_and_whole(spark: SparkSession) -> None:
     stream = pairs(spark)
 
@@ -217,6 +230,20 @@ def test_a_static_table_and_a_stream_of_two_sources_join(spark: SparkSession, tm
     right.add([("y", late, 0)])
     found = [r for b in output.next() for r in b]
     assert sorted(found) == [(k, k.upper(), i, None) for i, k in enumerate(LETTERS) if i % 2 == 0]
+
+
+def test_a_static_table_is_read_again_when_it_is_due(spark: SparkSession, tmp_path: Path) -> None:
+    lines(tmp_path / "names", "1.json", [{"k": k, "name": "old"} for k in LETTERS])
+    scan = spark.read.schema("k STRING, name STRING").json(str(tmp_path / "names"))._plan
+    names = spark._frame(dataclasses.replace(scan, refresh=0.0))
+    stream = pairs(spark)
+    output = Output(stream.toDF().join(names, "k").select("k", "name"))
+    stream.add([(k, 1) for k in LETTERS])
+    assert [sorted(b) for b in output.next()] == [[(k, "old") for k in LETTERS]]
+    (tmp_path / "names" / "1.json").unlink()
+    lines(tmp_path / "names", "2.json", [{"k": k, "name": "new"} for k in LETTERS])
+    stream.add([(k, 1) for k in LETTERS])
+    assert [sorted(b) for b in output.next()] == [[(k, "new") for k in LETTERS]]
 
 
 def test_foreach_and_memory_tables_get_each_row_once(spark: SparkSession) -> None:

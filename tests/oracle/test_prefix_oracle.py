@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -94,21 +94,36 @@ def test_the_output_is_that_of_a_batch_over_a_prefix(
 
 
 @pytest.fixture(scope="module")
-def on_executors() -> Iterator[SparkSession]:
-    cluster = LocalCluster(2, threads=1)
+def cluster() -> Iterator[LocalCluster]:
+    made = LocalCluster(2, threads=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def on_executors(cluster: LocalCluster) -> Iterator[SparkSession]:
     session = session_on(cluster)
     yield session
     stop(session)
-    cluster.close()
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=plans(), data=st.data())
-def test_it_is_so_on_executors(on_executors: SparkSession, plan: Plan, data: st.DataObject) -> None:
-    holds(on_executors, plan, data)
+def test_it_is_so_on_executors_that_come_and_go(
+    cluster: LocalCluster, on_executors: SparkSession, plan: Plan, data: st.DataObject
+) -> None:
+    def moved() -> None:
+        """One of them, or none, takes no part from the next batch on: its shards go to the other."""
+        out = data.draw(st.sampled_from(["nobody", "executor-0", "executor-1"]), label="out")
+        cluster._leaving.clear()
+        cluster.retire(out)
+
+    holds(on_executors, plan, data, moved)
 
 
-def holds(spark: SparkSession, plan: Plan, data: st.DataObject) -> None:
+def holds(
+    spark: SparkSession, plan: Plan, data: st.DataObject, before: Callable[[], None] = lambda: None
+) -> None:
     mode = data.draw(st.sampled_from(plan.modes), label="mode")
     history = data.draw(histories(plan.inputs), label="history")
     restarts = data.draw(
@@ -120,6 +135,7 @@ def holds(spark: SparkSession, plan: Plan, data: st.DataObject) -> None:
         try:
             so_far: list[Rows] = [[] for _ in range(plan.inputs)]
             for parts, again in zip(history, restarts, strict=True):
+                before()
                 stream.add(parts)
                 for rows, part in zip(so_far, parts, strict=True):
                     rows += part

@@ -1,0 +1,90 @@
+"""An executor that computes for long is waited for; one that does not answer is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from tests.services.cluster import session_on, stop
+from tidemill.engine.processes import LocalCluster
+from tidemill.errors import ExecutorLostError
+from tidemill.executor.inbox import Inbox
+from tidemill.executor.work import Attempt
+from tidemill.sql import functions as F
+from tidemill.testing import MemoryStream
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    made = LocalCluster(2, threads=1, silent=2.0)
+    yield made
+    made.close()
+
+
+def test_a_long_batch_is_not_taken_for_a_hung_executor(cluster: LocalCluster) -> None:
+    spark = session_on(cluster)
+    stream = MemoryStream(spark, "k STRING, v INT")
+
+    def slow(v: int) -> int:
+        if v == 0:
+            time.sleep(4)
+        return v
+
+    counted = stream.toDF().groupBy("k").agg(F.sum(F.udf(slow, "int")("v")).alias("s"))
+    query = counted.writeStream.outputMode("update").format("memory").queryName("long").start()
+    stream.add([(str(i % 5), i) for i in range(20)])
+    query.processAllAvailable()
+    assert sum(r.s for r in spark.table("long").collect()) == 190
+    assert query.lastProgress["durationMs"]["addBatch"] > 3500
+    assert len(cluster.members()) == 2
+    stop(spark)
+
+
+def test_a_batch_goes_on_without_an_executor_that_hangs_and_that_one_comes_back(
+    cluster: LocalCluster,
+) -> None:
+    spark = session_on(cluster)
+    stream = MemoryStream(spark, "k STRING, v INT")
+    counted = stream.toDF().groupBy("k").agg(F.sum("v").alias("s"))
+    rows: list[tuple[str, int]] = []
+    query = (
+        counted.writeStream.outputMode("update")
+        .foreachBatch(lambda f, n: rows.extend(map(tuple, f.collect())))
+        .start()
+    )
+    keys = [str(i) for i in range(10)]
+    stream.add([(k, 1) for k in keys])
+    query.processAllAvailable()
+    pid = cluster.processes["executor-1"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stream.add([(k, 2) for k in keys])
+        query.processAllAvailable()
+        assert cluster.members() == ["executor-0"]
+        assert sorted(rows) == sorted([(k, 1) for k in keys] + [(k, 3) for k in keys])
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    end = time.monotonic() + 60
+    while len(cluster.members()) < 2:
+        assert time.monotonic() < end, "it has not joined again"
+        time.sleep(0.05)
+    stream.add([(k, 3) for k in keys])
+    query.processAllAvailable()
+    assert sorted(rows)[-1] == ("9", 6) and len(rows) == 30
+    stop(spark)
+
+
+def test_who_waits_for_rows_is_woken_when_the_connection_to_the_driver_ends() -> None:
+    inbox = Inbox()
+    old = Attempt("q", 1, 1, 1, 0, None, None)
+    sending: Future[None] = Future()
+    with inbox.sending(old, sending):
+        inbox.close()
+    assert sending.cancelled(), "a peer that hangs takes no more rows"
+    with pytest.raises(ExecutorLostError, match="attempt 1 of batch 1 was given up"):
+        inbox.take(old, (0, 0), [1])
