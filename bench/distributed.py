@@ -187,13 +187,17 @@ def main(rows: int, keys: Sequence[int]) -> None:
         alone, _ = apart(throughput, 0, str(directory), rows)
         shared, _ = apart(throughput, 2, str(directory), rows)
         table.row("JSON rows/s, one process with 2 threads", f"{alone / 1e6:.2f} M", "1.00")
-        table.row("JSON rows/s, 2 executors of 1 thread", f"{shared / 1e6:.2f} M", f"{shared / alone:.2f}", "0.90")
+        table.row(
+            "JSON rows/s, 2 executors of 1 thread", f"{shared / 1e6:.2f} M", f"{shared / alone:.2f}", "0.90"
+        )
         local, _ = apart(batches, 0, redis.location())
         table.row("batch of 1,000 rows, one process, p50", f"{middle(local):.1f} ms")
         for n in (1, 2):
             remote, _ = apart(batches, n, redis.location())
             more = middle(remote) - middle(local)
-            table.row(f"the same on {n} executors, p50", f"{middle(remote):.1f} ms", f"+{more:.1f} ms", "+5 ms")
+            table.row(
+                f"the same on {n} executors, p50", f"{middle(remote):.1f} ms", f"+{more:.1f} ms", "+5 ms"
+            )
         for count in keys:
             taken, _ = apart(recovery, 2, redis.location(), count)
             table.row(f"start with {count:,} keys of state in Redis", f"{taken:.1f} s", aim="5 s for 10 M")
