@@ -18,7 +18,9 @@ from tidemill.tls import TlsFiles
 
 def command(
     driver: str = typer.Option(help="The driver's address: tls://HOST:PORT.", show_default=False),
-    name: str = typer.Option("", help="What it is called in logs and metrics; the host's name by default."),
+    name: str = typer.Option(
+        "", help="What it is called in logs and metrics; the host's name and its process by default."
+    ),
     threads: int = typer.Option(0, min=0, help="Threads that compute; 0: one for each processor."),
     listen: str = typer.Option(
         "", help="The address at which other executors reach it; found out by default."
@@ -32,7 +34,7 @@ def command(
     with_parent: bool = typer.Option(False, hidden=True, help="End when standard input does."),
 ) -> None:
     """Do the work of the driver of a job until told to stop: then finish the batch, and leave."""
-    name = name or socket.gethostname()
+    name = name or _own_name()
     logs.configure(log_format.value)
     logs.of_process(executor=name)
     try:
@@ -51,6 +53,12 @@ def command(
     except (TidemillError, ValueError) as error:
         typer.echo(f"executor {name}: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+def _own_name() -> str:
+    """The host's name, which in a pod is its own; where other processes are, with this one's number."""
+    host, process = socket.gethostname(), os.getpid()
+    return host if process == 1 else f"{host}-{process}"
 
 
 def _end_with_parent() -> None:
