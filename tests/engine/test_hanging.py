@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
+from distributed.comm import CommClosedError
 
 from tests.services.cluster import session_on, stop
 from tidemill.engine.processes import LocalCluster
@@ -76,6 +77,47 @@ def test_a_batch_goes_on_without_an_executor_that_hangs_and_that_one_comes_back(
     stream.add([(k, 3) for k in keys])
     query.processAllAvailable()
     assert sorted(rows)[-1] == ("9", 6) and len(rows) == 30
+    stop(spark)
+
+
+def test_an_executor_whose_connection_broke_joins_anew(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spark = session_on(cluster)
+    stream = MemoryStream(spark, "k STRING, v INT")
+    counted = stream.toDF().groupBy("k").agg(F.sum("v").alias("s"))
+    query = counted.writeStream.outputMode("update").format("memory").queryName("broken").start()
+    keys = [str(i) for i in range(10)]
+    stream.add([(k, 1) for k in keys])
+    query.processAllAvailable()
+    first = next(iter(cluster._members))
+    real, broken = cluster._scheduler.rpc, []
+
+    class Broken:
+        async def tidemill_call(self, **message: object) -> None:
+            broken.append(message["what"])
+            raise CommClosedError("the network has a hiccup")
+
+    class Pool:
+        def __call__(self, address: str) -> object:
+            return Broken() if address == first and not broken else real(address)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(real, name)
+
+    monkeypatch.setattr(cluster._scheduler, "rpc", Pool())
+    stream.add([(k, 2) for k in keys])
+    query.processAllAvailable()
+    assert broken == ["run"]
+    end = time.monotonic() + 60
+    while len(cluster.members()) < 2:
+        assert time.monotonic() < end, "it has not joined again"
+        time.sleep(0.05)
+    assert first not in cluster._members
+    stream.add([(k, 3) for k in keys])
+    query.processAllAvailable()
+    rows = sorted((r.k, r.s) for r in spark.table("broken").collect())
+    assert rows == sorted((k, s) for k in keys for s in (1, 3, 6))
     stop(spark)
 
 

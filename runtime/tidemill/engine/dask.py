@@ -289,7 +289,8 @@ class DaskEngine(Engine):
                 engine=self._token, what=what, query=query, generation=generation, data=to_serialize(data)
             )
         except (CommClosedError, OSError) as error:
-            self._lost(address)
+            # Should it live, and only the connection have ended, it must know, to join anew.
+            await self._expel(address, "is gone")
             raise ExecutorLostError(f"executor at {address} is gone: {error}") from error
         except asyncio.CancelledError:
             if not asked.over:
