@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.program import build
+from tests.services.cluster import session_on, stop
 from tests.services.redis import Server
 from tidemill.engine.processes import LocalCluster
 from tidemill.sql import DataFrame, Row, SparkSession
@@ -193,12 +194,13 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
 
 @every_scenario
 def test_scenario_on_executors(
-    scenario: Mapping[str, Any], mode: str, spark: SparkSession, cluster: LocalCluster, redis: Server
+    scenario: Mapping[str, Any], mode: str, cluster: LocalCluster, redis: Server
 ) -> None:
-    spark._run_context()  # made, so that it can be told where streams run
-    assert spark._context is not None
-    spark._context.cluster = cluster
-    check(spark, scenario, mode, redis.location())
+    spark = session_on(cluster)
+    try:
+        check(spark, scenario, mode, redis.location())
+    finally:
+        stop(spark)
 
 
 def check(spark: SparkSession, scenario: Mapping[str, Any], mode: str, checkpoint: str) -> None:

@@ -19,6 +19,9 @@ def session_on(engine: Engine, **conf: str) -> SparkSession:
 
 
 def stop(session: SparkSession) -> None:
-    """Stop its queries, and not the engine that it was lent."""
+    """Stop its queries and forget it, so that no later test gets it; the engine that it was lent stays."""
     for query in session.streams.active:
         query.stop()
+    assert session._context is not None
+    session._context.cluster = None
+    session.stop()
