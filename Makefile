@@ -10,11 +10,13 @@
 #   make dev       an editable install in .venv for work on Tidemill itself
 #   make clean     remove what these made
 #
-# PYTHON names another interpreter, VENV another place for the environment.
+# PYTHON names another interpreter, VENV another place for the environment, WORKERS how many processes share the tests:
+# by whole files, since much of a file's time goes into waiting for what it has killed.
 
 PYTHON ?=
 VENV ?= build/venv
 ARGS ?=
+WORKERS ?= 2
 QUICKSTART ?= examples/flights/quickstart.py
 BENCH ?= bench
 BIN := $(VENV)/bin
@@ -31,7 +33,7 @@ run:
 
 test:
 	@.ci/setup test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check:
 	@.ci/setup test
