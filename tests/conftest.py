@@ -57,6 +57,18 @@ def _broker(folder: Path) -> Iterator[KafkaBroker]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_executors_are_inherited() -> Iterator[None]:
+    """A session that a module leaves on executors, which end with the module, is not the next one's to get."""
+    yield
+    from tests.services.cluster import stop
+    from tidemill.sql.session import open_sessions
+
+    for session in open_sessions():
+        if session._context is not None and session._context.cluster is not None:
+            stop(session)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BROKER_FIXTURES & set(getattr(item, "fixturenames", ())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,6 @@ def test_a_stop_that_comes_with_a_failure_hides_nothing_of_it(job: Job) -> None:
     query.hook = fail
     loop.acquire()
     with pytest.raises(OSError, match="on fire"):
-        loop.run()
+        copy_context().run(loop.run)  # it tells log lines of its query, as on a thread of its own
     job.run(job.prepare())
     assert job.out() == ["a"]
