@@ -12,6 +12,7 @@ import pytest
 
 from tidemill import launch
 from tidemill.checkpoint.files import DirectoryLog
+from tidemill.driver.loop import Loop
 from tidemill.driver.machine import Trigger
 from tidemill.errors import PySparkValueError, StreamingQueryException
 from tidemill.sql import DataFrame, SparkSession
@@ -149,3 +150,21 @@ def test_a_prepared_batch_is_finished_where_it_was_prepared_for_or_not_at_all(jo
     job.arrive("c")
     job.run(job.prepare(out="new"))
     assert (job.out(), job.out("new")) == (["a", "b"], ["c"])
+
+
+def test_a_stop_that_comes_with_a_failure_hides_nothing_of_it(job: Job) -> None:
+    job.arrive("a")
+    query = job.prepare()
+    loop = Loop(query)
+
+    def fail(step: str, when: str, batch: int) -> None:
+        if step == "staged":
+            loop.stop()
+            raise OSError("the disk is on fire")
+
+    query.hook = fail
+    loop.acquire()
+    with pytest.raises(OSError, match="on fire"):
+        loop.run()
+    job.run(job.prepare())
+    assert job.out() == ["a"]

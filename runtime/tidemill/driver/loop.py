@@ -144,10 +144,10 @@ class Loop:
             self._open()
             pending.extend(self._handle(recover(self)))
             while pending:
-                if self.stop_asked and not told:
+                if self.stop_asked and not told and not self._has_stopped():
                     told = True
                     extra = self._handle(StopAsked())
-                    pending = deque(extra) if self.machine.phase is Phase.STOPPED else pending
+                    pending = deque(extra) if self._has_stopped() else pending
                 instruction = pending.popleft()
                 if isinstance(instruction, Finish):
                     if instruction.error is not None:
@@ -160,6 +160,9 @@ class Loop:
                 pending.extend(follow)
         finally:
             self._close()
+
+    def _has_stopped(self) -> bool:
+        return self.machine.phase is Phase.STOPPED
 
     def _handle(self, event: Event) -> list[Instruction]:
         return self.machine.handle(event)
