@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tidemill.executor.operator import (
+    MORE,
     Counts,
     Moment,
     Outcome,
@@ -34,7 +35,6 @@ class GroupByOperator(StatefulOperator):
         self.schema = pa.schema([fragment.field(n) for n in (*spec.keys, *spec.partials)])
         super().__init__({"groups": self.schema}, shards, stable=spec.keys)
         self.merge_sql = self._merge_sql()
-        self.joined_sql = self._joined_sql()
 
     def _merge_sql(self) -> str:
         keys = ", ".join(self.spec.keys)
@@ -51,15 +51,9 @@ class GroupByOperator(StatefulOperator):
         grouped = f" GROUP BY {keys}" if keys else ""
         return f"SELECT {', '.join(items)} FROM ({rows}){grouped} HAVING max(_seq) = 1"
 
-    def _joined_sql(self) -> str:
-        merged = [f"{m} AS {p}" for m, p in zip(self.spec.merges, self.spec.partials, strict=True)]
-        items = [*self.spec.keys, *merged, "sum(_rows)::BIGINT AS _rows", "any_value(_hash) AS _hash",
-                 "any_value(_expiry) AS _expiry"]  # fmt: skip
-        grouped = f" GROUP BY {', '.join(self.spec.keys)}" if self.spec.keys else ""
-        return f"SELECT {', '.join(items)} FROM parts{grouped} HAVING count(*) > 0"
-
-    def joined(self, parts: Sequence[pa.Table], session: Session) -> pa.Table:
-        """One row a group, as a single fragment gives."""
+    def joined(self, parts: Sequence[pa.Table]) -> pa.Table:
+        """A group of several executors keeps its rows, marked by `MORE` but for the first: `merge` brings them together
+        with the state, in one query."""
         full = [p for p in parts if p.num_rows]
         if len(full) < 2:
             return full[0] if full else parts[0]
@@ -68,7 +62,9 @@ class GroupByOperator(StatefulOperator):
             # An executor without input has a row of nothing, which `first` must not take for an answer.
             some = rows.filter(pc.greater(rows["_rows"], 0))
             rows = some if some.num_rows else rows.slice(0, 1)
-        return session.run(self.joined_sql, {"parts": rows}, schema=rows.schema)
+        more = np.ones(rows.num_rows, dtype=bool)
+        more[np.unique(hashes(rows), return_index=True)[1]] = False
+        return rows.append_column(MORE, pa.array(more)) if more.any() else rows
 
     def process(self, inputs: tuple[pa.Table, ...], moment: Moment, session: Session) -> Outcome:
         counts = Counts()
@@ -81,17 +77,18 @@ class GroupByOperator(StatefulOperator):
     def merge(self, rows: pa.Table, session: Session, counts: Counts) -> pa.Table:
         """Bring new partial rows into the state; all state rows that they changed, as they are now."""
         table = self.tables["groups"]
-        counts.updated += rows.num_rows
         hashed = hashes(rows)
         at, slots = table.find(hashed)
-        if not len(slots):
+        known = several(rows, hashed)
+        known[at] = True
+        if not known.any():
+            counts.updated += rows.num_rows
             state = rows.select(self.schema.names)
             table.insert(state, hashed, expiries(rows, "_expiry"))
             return state
-        fresh = np.ones(rows.num_rows, dtype=bool)
-        fresh[at] = False
-        merged = self._merged(rows.filter(pa.array(~fresh)), np.unique(slots), session)
-        unseen = rows.filter(pa.array(fresh))
+        merged = self._merged(rows.filter(pa.array(known)), np.unique(slots), session)
+        unseen = rows.filter(pa.array(~known))
+        counts.updated += merged.num_rows + unseen.num_rows
         slot = merged["_slot"].to_numpy()
         old = slot >= 0
         state = merged.select(self.schema.names).cast(self.schema)
@@ -127,3 +124,10 @@ class GroupByOperator(StatefulOperator):
             counts.removed += len(final)
             table.remove(final)
         return out
+
+
+def several(rows: pa.Table, hashed: np.ndarray) -> np.ndarray:
+    """Where a group has more rows than one."""
+    if MORE not in rows.column_names:
+        return np.zeros(rows.num_rows, dtype=bool)
+    return np.isin(hashed, hashed[rows[MORE].to_numpy()])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FOREVER = np.iinfo(np.int64).max
 """The expiry of state that no watermark evicts."""
+MORE = "_more"
+"""Says of partial rows whether they are of a group that a row before them is of, too."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class StatefulOperator(ABC):
     def process(self, inputs: tuple[pa.Table, ...], moment: Moment, session: Session) -> Outcome:
         """Take in one batch of fragment outputs, change the state, give the rows to pass on."""
 
-    def joined(self, parts: Sequence[pa.Table], session: Session) -> pa.Table:
-        """A fragment's rows from several executors as if one had computed them all."""
+    def joined(self, parts: Sequence[pa.Table]) -> pa.Table:
+        """A fragment's rows from several executors."""
         return pa.concat_tables(parts)
 
     @property
@@ -106,6 +108,8 @@ def drop_late(rows: pa.Table, column: str | None, late: int | None, counts: Coun
     if not gone:
         return rows
     counts.dropped += gone
+    if MORE in rows.column_names:
+        counts.dropped -= int(np.count_nonzero(rows[MORE].to_numpy()[~kept]))
     if "_rows" in rows.column_names:
         counts.dropped_rows += int(rows["_rows"].to_numpy()[~kept].sum())
     else:

@@ -121,7 +121,7 @@ class StageRunner:
             return rows
         cut = by_owner if operator and "_hash" in rows.column_names else to_first
         parts = self.exchange.swap(attempt, share.place, stage.id, side, cut(rows, share.place))
-        return operator.joined(parts, self.session) if operator else pa.concat_tables(parts)
+        return operator.joined(parts) if operator else pa.concat_tables(parts)
 
     def _computed(self, fragment: Fragment, tables: dict[str, pa.Table], attempt: Attempt) -> pa.Table:
         if fragment.plain:
