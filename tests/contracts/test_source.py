@@ -292,6 +292,20 @@ def test_rows_have_the_schema_and_parts_are_json(subject: Subject) -> None:
         assert read.bytes > 0
 
 
+def test_a_split_part_gives_the_rows_of_the_whole(subject: Subject) -> None:
+    source = subject.source
+    start = stored(source.initial())
+    for i in range(3):
+        subject.add(100 * i)
+    for part in source.partitions(start, stored(source.latest(start, Limits()))):
+        whole = sorted(map(repr, source.read(part).table.to_pylist()))
+        for into in (1, 2, 5):
+            parts = source.split(part, into)
+            assert 1 <= len(parts) <= into
+            found = [r for p in parts for r in source.read(p).table.to_pylist()]
+            assert sorted(map(repr, found)) == whole
+
+
 def test_pieces_make_up_a_part_and_can_be_cut(subject: Subject) -> None:
     source = subject.source
     start = stored(source.initial())

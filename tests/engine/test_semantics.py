@@ -290,3 +290,13 @@ def test_a_query_goes_on_from_the_checkpoint_that_one_process_wrote_and_back(
     for n, session in enumerate((alone, spark, alone, spark), 1):
         stream.add([(k, 1) for k in LETTERS])
         assert life(session) == [[(k, n, n) for k in LETTERS]]
+
+
+def test_few_files_are_read_by_all_executors(spark: SparkSession, tmp_path: Path) -> None:
+    for name in ("one.json", "two.json"):
+        lines(tmp_path / "in", name, [{"name": name}])
+    frame = spark.readStream.schema("name STRING").json(str(tmp_path / "in"))
+    writer = frame.writeStream.format("json").trigger(availableNow=True)
+    writer.option("checkpointLocation", str(tmp_path / "c")).start(str(tmp_path / "out")).awaitTermination()
+    written = [json.loads(part.read_text())["name"] for part in (tmp_path / "out").glob("*.json")]
+    assert sorted(written) == ["one.json", "two.json"]  # each in a file of its own: by whom it was read

@@ -544,3 +544,13 @@ def test_a_directory_without_permission(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(listing.os, "scandir", refuse)
     with pytest.raises(SourceError, match=f"directory '{tmp_path}' may not be listed"):
         source.latest(source.initial(), Limits())
+
+
+def test_a_part_is_split_between_files_of_about_the_same_weight(tmp_path: Path) -> None:
+    for name, rows in [("a", 10), ("b", 1), ("c", 1), ("d", 8)]:
+        write(tmp_path / f"{name}.json", *range(rows))
+    source = stream(tmp_path)
+    (part,) = source.partitions(source.initial(), source.latest(source.initial(), Limits()))
+    rows = [source.read(p).table.num_rows for p in source.split(part, 2)]
+    assert rows == [10, 10]
+    assert [p.index for p in source.split(part, 9)] == [0, 1, 2, 3]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ from tidemill.executor.worker import HEARTBEAT, Unseen, raw, security, tamed
 from tidemill.figures import ExecutorFigures
 from tidemill.health import Heartbeat
 from tidemill.logs import CarryingPool
-from tidemill.sources.base import Partition
+from tidemill.sources.base import Partition, Source
 from tidemill.tls import TlsFiles
 
 log = logging.getLogger("tidemill.engine")
@@ -370,7 +370,11 @@ class DaskEngine(Engine):
         if query.seated != tuple(members) or None in query.owners:
             self._place(query, members, chains)
         given, read = self._read_here(query.work, partitions)
-        elsewhere = {i: parts for i, parts in partitions.items() if i not in given}
+        elsewhere = {
+            i: _for_each(query.work.sources[i], parts, len(members))
+            for i, parts in partitions.items()
+            if i not in given
+        }
         dealt = zip(addresses, query.dealer.deal(elsewhere, addresses), strict=True)
         shares = {
             address: Share(parts, {i: _slice(rows, n, len(members)) for i, rows in given.items()})
@@ -561,6 +565,14 @@ def _worst(errors: Sequence[BaseException]) -> BaseException:
 def _of(chains: Chains, shards: Collection[int]) -> dict[str, dict[int, Sequence[Any]]]:
     wanted = set(shards)
     return {table: {s: c for s, c in by_shard.items() if s in wanted} for table, by_shard in chains.items()}
+
+
+def _for_each(source: Source, parts: Sequence[Partition], readers: int) -> list[Partition]:
+    """The partitions, split so that every reader gets some if that can be done."""
+    if not parts or len(parts) >= readers:
+        return list(parts)
+    split = [p for part in parts for p in source.split(part, -(-readers // len(parts)))]
+    return [replace(part, index=n) for n, part in enumerate(split)]
 
 
 def _slice(rows: pa.Table, n: int, of: int) -> pa.Table:

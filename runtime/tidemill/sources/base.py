@@ -161,6 +161,13 @@ class Source(ABC):
     def partitions(self, start: Offset, end: Offset) -> list[Partition]:
         """The range after ``start`` up to and with ``end``, cut into parts; empty if it holds nothing."""
 
+    def split(self, partition: Partition, into: int) -> list[Partition]:
+        """The partition as ``into`` parts of about one size, or as many as can be had; together they give its rows.
+
+        For executors that would have nothing to read.
+        """
+        return [partition]
+
     @abstractmethod
     def read(self, partition: Partition) -> Rows:
         """All rows of the partition. The same partition gives the same rows in the same order, always."""

@@ -358,6 +358,18 @@ class FileSource(Source):
             total += file.size
         return [Partition(i, {"files": as_json(group)}) for i, group in enumerate(groups)]
 
+    def split(self, partition: Partition, into: int) -> list[Partition]:
+        """By whole files, each in the part where its middle lies."""
+        found = from_json(partition.spec["files"])
+        total = sum(file.size for file in found) or 1
+        groups: list[list[File]] = [[] for _ in range(into)]
+        before = 0
+        for file in found:
+            middle = before + file.size / 2
+            groups[min(int(middle * into / total), into - 1)].append(file)
+            before += file.size
+        return [Partition(i, {"files": as_json(group)}) for i, group in enumerate(filter(None, groups))]
+
     def _between(self, start: Offset, end: Offset) -> list[File]:
         before = self._seen.batches(start["n"], end["n"] - 1)
         return [*before, *from_json(end["files"])]

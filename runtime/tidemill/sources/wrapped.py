@@ -33,6 +33,9 @@ class WrappedSource(Source):
     def partitions(self, start: Offset, end: Offset) -> list[Partition]:
         return self.inner.partitions(start, end)
 
+    def split(self, partition: Partition, into: int) -> list[Partition]:
+        return self.inner.split(partition, into)
+
     def pieces(self, partition: Partition) -> list[Piece]:
         return self.inner.pieces(partition)
 
