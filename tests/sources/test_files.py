@@ -307,24 +307,24 @@ def test_a_log_that_has_lost_entries_is_refused(tmp_path: Path) -> None:
 
 def test_what_the_log_says_survives_a_power_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    fsync, replace = os.fsync, Path.replace
+    fsync, replace = os.fsync, os.replace
 
     def note_sync(descriptor: int) -> None:
         done.append("sync " + os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), tmp_path))
         fsync(descriptor)
 
-    def note_rename(self: Path, target: Path) -> Path:
-        done.append(f"rename {target.name}")
-        return replace(self, target)
+    def note_rename(source: str, target: str) -> None:
+        done.append(f"rename {os.path.basename(target)}")
+        replace(source, target)
 
     monkeypatch.setattr(os, "fsync", note_sync)
-    monkeypatch.setattr(Path, "replace", note_rename)
+    monkeypatch.setattr(os, "replace", note_rename)
     log = DirectorySourceLog(tmp_path / "sources" / "0")
     for name, write_entry in (("000000000001", log.put), ("000000000001.compact", log.compact)):
         done.clear()
         write_entry(1, [["/in/a", 1, 1]])
         content, renamed, names = done[-3:]
-        assert content == f"sync sources/0/.{name}.{os.getpid()}"
+        assert content == f"sync sources/0/{name}.{os.getpid()}.tmp"
         assert (renamed, names) == (f"rename {name}", "sync sources/0")
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tidemill import durable
 from tidemill.checkpoint.base import CheckpointLog, Kind
 from tidemill.checkpoint.entry import FORMAT, decode, encode, newer, unreadable, unwritten
-from tidemill.checkpoint.lease import DirectoryLease, replace_durably, sync_directory, write_all
+from tidemill.checkpoint.lease import DirectoryLease, replace_durably
 from tidemill.errors import CheckpointError, CorruptCheckpointError, FencedError
 from tidemill.sinks.base import Generation
 
@@ -131,7 +132,7 @@ class DirectoryLog(CheckpointLog):
         try:
             descriptor = self._open(temporary)
             try:
-                write_all(descriptor, data)
+                durable.write_all(descriptor, [data])
                 self._link(temporary, path)
             except BaseException:
                 os.close(descriptor)
@@ -175,15 +176,9 @@ class DirectoryLog(CheckpointLog):
         directories = self._directories | {os.path.dirname(path) for path in unsynced}
         self._directories = set()
         try:
-            for descriptor in unsynced.values():
-                os.fsync(descriptor)
-            for directory in directories:
-                sync_directory(directory)
+            durable.sync(unsynced.values(), directories)
         except OSError as error:
             raise unwritten(os.fspath(self.path), error) from error
-        finally:
-            for descriptor in unsynced.values():
-                os.close(descriptor)
 
     def _unlink(self, path: str) -> None:
         descriptor = self._unsynced.pop(path, None)
@@ -207,12 +202,8 @@ def directory_name(query: str) -> str:
 
 def prepare_directory(path: Path) -> None:
     """Make ``path`` a checkpoint directory, or say why it cannot be one; nothing has run by then."""
-    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            with contextlib.suppress(PermissionError):  # who may only search a directory cannot sync it
-                sync_directory(os.fspath(made.parent))
+        durable.make_directory(path)
     except FileExistsError:
         raise CheckpointError(f"checkpoint location {path} is a file; give a directory") from None
     except OSError as error:

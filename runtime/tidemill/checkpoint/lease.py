@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -12,6 +11,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from tidemill import durable
 from tidemill.checkpoint.entry import damaged, unreadable, unwritten
 from tidemill.errors import CheckpointLockedError, FencedError
 from tidemill.sinks.base import Generation
@@ -123,31 +123,8 @@ os.register_at_fork(after_in_child=_let_go_after_fork)
 
 
 def replace_durably(path: str, data: bytes) -> None:
-    """Write a file so that, whatever happens, a reader finds the old content or the new one."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    """See `durable.replace`; the error says what a user can do."""
     try:
-        with open(temporary, "wb", buffering=0) as file:
-            write_all(file.fileno(), data)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_directory(os.path.dirname(path))
+        durable.replace(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
         raise unwritten(path, error) from error
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it, or raise: what fills a disk is first cut short, and only the next write is an error."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def sync_directory(path: str) -> None:
-    """Return once the names in a directory survive a power failure."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

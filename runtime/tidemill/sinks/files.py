@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tidemill.durable import sync_directories
 from tidemill.errors import SinkError
 from tidemill.sinks.base import Committable, Generation, Sink, TaskId
 from tidemill.sinks.fileformats import FileFormat
@@ -56,7 +57,7 @@ class FileSink(Sink):
         self._query = query
         staging = self._staging(query)
         self._make_directories(self.path, staging)
-        _sync_all([self.path, os.path.dirname(staging), staging])
+        sync_directories([self.path, os.path.dirname(staging), staging])
 
     def _make_directories(self, *directories: str) -> None:
         try:
@@ -87,7 +88,7 @@ class FileSink(Sink):
                 final = _final_name(task, self.format.suffix)
                 files.append([temporary, f"{directory}/{final}" if directory else final])
                 self._write(f"{staging}/{temporary}", part)
-            _sync_all([staging])
+            sync_directories([staging])
         except OSError as error:
             # Where the disk is full, what is of no use must not keep it so.
             self.abort([Committable(task, {"files": files})])
@@ -119,7 +120,7 @@ class FileSink(Sink):
             for temporary, final in committable.meta["files"]:
                 self._publish(f"{staging}/{temporary}", final, touched)
         # The commit entry may be durable soon after: then the names have to be as well.
-        _sync_all(touched)
+        sync_directories(touched)
 
     def _publish(self, temporary: str, final: str, touched: set[str]) -> None:
         path = f"{self.path}/{final}"
@@ -200,15 +201,6 @@ def _make_directories(directory: str, root: str) -> set[str]:
         missing = missing.parent
     os.makedirs(directory, exist_ok=True)
     return parents
-
-
-def _sync_all(directories: Iterable[str]) -> None:
-    for path in directories:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
 
 def _unlink(path: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zlib
 from pathlib import Path
 from typing import Any
 
-from tidemill.errors import CheckpointError, CorruptCheckpointError
+from tidemill import durable
+from tidemill.checkpoint.entry import unwritten
+from tidemill.errors import CorruptCheckpointError
 from tidemill.sources.base import SourceLog
 
 
@@ -58,33 +59,17 @@ class DirectorySourceLog(SourceLog):
     def _files(self) -> list[tuple[int, bool]]:
         if not self.directory.is_dir():
             return []
-        names = [p.name for p in self.directory.iterdir() if not p.name.startswith(".")]
+        names = [p.name for p in self.directory.iterdir() if not p.name.endswith(".tmp")]
         return [(int(name.partition(".")[0]), name.endswith(".compact")) for name in names]
 
     def _write(self, name: str, entry: list[Any]) -> None:
         body = json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
-        hidden = self.directory / f".{name}.{os.getpid()}"
+        path = self.directory / name
         try:
-            self._make_directory()
-            with open(hidden, "wb") as file:
-                file.write(b"%08x\n" % zlib.crc32(body) + body)
-                file.flush()
-                os.fsync(file.fileno())
-            hidden.replace(self.directory / name)
-            _sync(self.directory)
+            durable.make_directory(self.directory)
+            durable.replace(os.fspath(path), b"%08x\n" % zlib.crc32(body) + body)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                hidden.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"source log entry {self.directory / name} cannot be written: {error.strerror}; make room on its file "
-                "system or mend it, then start the query again: it goes on where it was"
-            ) from error
-
-    def _make_directory(self) -> None:
-        missing = [d for d in (self.directory, *self.directory.parents) if not d.exists()]
-        self.directory.mkdir(parents=True, exist_ok=True)
-        for made in missing:
-            _sync(made.parent)
+            raise unwritten(os.fspath(path), error) from error
 
     def _read(self, path: Path) -> list[Any]:
         checksum, _, body = path.read_bytes().partition(b"\n")
@@ -95,15 +80,6 @@ class DirectorySourceLog(SourceLog):
             )
         entry: list[Any] = json.loads(body)
         return entry
-
-
-def _sync(directory: Path) -> None:
-    """Return once the names in a directory survive a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _name(n: int, compact: bool) -> str:

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 
+from tidemill import durable
+from tidemill.checkpoint.entry import unwritten
 from tidemill.checkpoint.files import directory_name
-from tidemill.checkpoint.lease import sync_directory
 from tidemill.errors import CheckpointError, CorruptCheckpointError
 from tidemill.state.base import BlobName, StateStore
 from tidemill.state.pack import Slice, lay_out, read_index
-
-_MOST_PIECES = 1000
-"""Linux takes 1024 buffers in one writev."""
 
 
 class DirectoryStore(StateStore):
@@ -47,7 +45,7 @@ class DirectoryStore(StateStore):
         try:
             descriptor = self._create(f"{index.directory}/{pack}", pieces)
         except OSError as error:
-            raise _unwritten(f"{index.directory}/{pack}", error) from error
+            raise unwritten(f"{index.directory}/{pack}", error) from error
         with self._lock:
             index.add(pack, slices)
             self._unsynced.append(descriptor)
@@ -71,7 +69,7 @@ class DirectoryStore(StateStore):
                 self._directories |= {os.path.dirname(os.path.dirname(path)), os.fspath(self.path)}
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            _write_all(descriptor, pieces)
+            durable.write_all(descriptor, pieces)
         except BaseException:
             os.close(descriptor)
             _unlink(path)  # it would lie there for ever, and on a full disk at that
@@ -128,15 +126,9 @@ class DirectoryStore(StateStore):
             descriptors, self._unsynced = self._unsynced, []
             directories, self._directories = self._directories, set()
         try:
-            for descriptor in descriptors:
-                os.fsync(descriptor)
-            for directory in directories:
-                sync_directory(directory)
+            durable.sync(descriptors, directories)
         except OSError as error:
-            raise _unwritten(os.fspath(self.path), error) from error
-        finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            raise unwritten(os.fspath(self.path), error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -225,30 +217,11 @@ def _read_blob(index: _Index, name: BlobName, where: Slice | None, open_packs: d
     return data
 
 
-def _unwritten(path: str, error: OSError) -> CheckpointError:
-    return CheckpointError(
-        f"state file {path} cannot be written: {error.strerror}; make room on its file system or mend it, then start "
-        "the query again: it goes on where it was"
-    )
-
-
 def _damaged(path: str, name: BlobName, what: str) -> CorruptCheckpointError:
     return CorruptCheckpointError(
         f"checkpoint file {path}: blob {name.path()} cannot be read: {what}; restore it from a copy of the checkpoint, "
         "or start the query with a new checkpoint location (it then begins at its starting offsets)"
     )
-
-
-def _write_all(descriptor: int, pieces: list[bytes]) -> None:
-    for at in range(0, len(pieces), _MOST_PIECES):
-        chunk = pieces[at : at + _MOST_PIECES]
-        size = sum(map(len, chunk))
-        written = os.writev(descriptor, chunk)
-        while (
-            written < size
-        ):  # A full disk or a signal cut it short; the error, if it is one, comes with the next.
-            rest = b"".join(chunk)[written:]
-            written += os.write(descriptor, rest)
 
 
 def _unlink(path: str) -> None:
