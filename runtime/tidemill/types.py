@@ -329,6 +329,19 @@ _BY_NAME: dict[str, DataType] = {
 }  # fmt: skip
 
 
+def nesting(kind: DataType) -> int:
+    """How many types lie within each other. SQL that goes through a value names its lambdas' variables by it, so that an
+    inner one differs from those around it."""
+    match kind:
+        case ArrayType(element):
+            return 1 + nesting(element)
+        case MapType(key, value):
+            return 1 + max(nesting(key), nesting(value))
+        case StructType():
+            return 1 + max((nesting(f.dataType) for f in kind), default=0)
+    return 0
+
+
 def from_json_value(value: Any) -> DataType:
     """The type that ``jsonValue`` wrote."""
     if isinstance(value, str):

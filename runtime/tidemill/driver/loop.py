@@ -89,10 +89,12 @@ class Query:
     recent: int = 100
     """Progress reports kept."""
 
-    def close(self) -> None:
-        """Let go of what preparing it has opened, if it is not to run."""
-        parts = [*(s.close for s in self.work.sources), self.work.sink.close, self.log.close]
-        _close_all([*parts, self.work.store.close, self.clean])
+    def close(self, release: Callable[[], None] = lambda: None) -> None:
+        """Let go of every part, whatever one of them raises; ``release`` the lease once nothing is written any more."""
+        closers = [*(s.close for s in self.work.sources), self.work.sink.close, release, self.log.close]
+        for close in (*closers, self.work.store.close, self.clean):
+            with contextlib.suppress(Exception):
+                close()
 
     def clean(self) -> None:
         if self.scratch is not None:
@@ -220,13 +222,13 @@ class Loop:
                 source.freeze()
 
     def _close(self) -> None:
-        closers: list[Callable[[], None]] = [source.close for source in self.work.sources]
-        closers.append(self.work.sink.close)
         if self.generation.number:
             # Without the lease, what the engine holds under the query's id is that of the run that has it.
-            closers.insert(0, lambda: self.query.engine.forget(self.work.query))
-            closers.append(lambda: self.query.log.release(self.generation))
-        _close_all([*closers, self.query.log.close, self.work.store.close, self.query.clean])
+            with contextlib.suppress(Exception):
+                self.query.engine.forget(self.work.query)
+            self.query.close(lambda: self.query.log.release(self.generation))
+        else:
+            self.query.close()
         with self.settled:
             self.settled.notify_all()
 
@@ -424,13 +426,6 @@ class Loop:
 
 KEY = "query"
 """The log's name for the query: one checkpoint location holds one query, whatever it is called."""
-
-
-def _close_all(closers: Iterable[Callable[[], None]]) -> None:
-    """Call them all, whatever one of them raises."""
-    for close in closers:
-        with contextlib.suppress(Exception):
-            close()
 
 
 def merge_deltas(parts: Iterable[Mapping[str, Sequence[int]]]) -> dict[str, list[int]]:

@@ -33,6 +33,7 @@ from tidemill.types import (
     TimestampNTZType,
     TimestampType,
     YearMonthIntervalType,
+    nesting,
 )
 
 _INTERVALS = (DayTimeIntervalType, YearMonthIntervalType, CalendarIntervalType)
@@ -411,12 +412,12 @@ class _Cast:
     # --- nested -----------------------------------------------------------------------------------------------------
 
     def array(self, sql: str, a: DataType, b: DataType) -> str:
-        name = f"c{_depth(a)}_"
+        name = f"c{nesting(a)}_"
         item = self.render(name, a, b)
         return sql if item == name else f"list_transform({sql}, lambda {name}: {item})"
 
     def map(self, sql: str, a: tuple[DataType, DataType], b: tuple[DataType, DataType]) -> str:
-        name = f"c{max(_depth(a[0]), _depth(a[1]))}_"
+        name = f"c{max(nesting(a[0]), nesting(a[1]))}_"
         key, value = (
             self.render(f"{name}.{p}", x, y) for p, x, y in zip(("key", "value"), a, b, strict=True)
         )
@@ -434,17 +435,6 @@ class _Cast:
             return f"CASE WHEN {x} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"
 
         return let(sql, packed)
-
-
-def _depth(kind: DataType) -> int:
-    match kind:
-        case ArrayType(element):
-            return 1 + _depth(element)
-        case MapType(key, value):
-            return 1 + max(_depth(key), _depth(value))
-        case StructType(fields):
-            return max((_depth(f.dataType) for f in fields), default=0)
-    return 0
 
 
 def _wrapped(sql: str, to: IntegralType) -> str:

@@ -20,6 +20,7 @@ from tidemill.types import (
     StructType,
     TimestampNTZType,
     TimestampType,
+    nesting,
 )
 
 _KNOWN = ("sep", "delimiter", "quote", "escape", "nullvalue", "emptyvalue", "quoteall", "ignoreleadingwhitespace",
@@ -71,7 +72,7 @@ class CsvWriting:
             case StringType():
                 return sql
             case ArrayType(element):
-                name = f"c{_depth(element)}_"
+                name = f"c{nesting(element)}_"
                 item = self._inner(name, element)
                 return let(sql, lambda x: _bracketed(_joined(x, name, item), f"{x}[1]"))
             case MapType(key, value):
@@ -102,7 +103,7 @@ class CsvWriting:
         return f"CASE WHEN {x} IS NOT NULL THEN {inside} END"
 
     def _map(self, sql: str, key: DataType, value: DataType) -> str:
-        name = f"c{max(_depth(key), _depth(value))}_"
+        name = f"c{max(nesting(key), nesting(value))}_"
         pair = f"' ' || {self._text(f'{name}.key', key)} || ' ->' || {self._inner(f'{name}.value', value)}"
         return _bracketed(_joined(f"map_entries({sql})", name, pair), "1", "{}")
 
@@ -146,15 +147,3 @@ def _joined(items: str, name: str, item: str) -> str:
 def _bracketed(inside: str, first: str, brackets: str = "[]") -> str:
     """Values that each have a blank before them, in brackets: the first that is not NULL goes without it."""
     return f"('{brackets[0]}' || substr({inside}, CASE WHEN {first} IS NULL THEN 1 ELSE 2 END) || '{brackets[1]}')"
-
-
-def _depth(kind: DataType) -> int:
-    """How deep types are nested, which names the variables of lambdas."""
-    match kind:
-        case ArrayType(element):
-            return 1 + _depth(element)
-        case MapType(key, value):
-            return 1 + max(_depth(key), _depth(value))
-        case StructType():
-            return 1 + max((_depth(f.dataType) for f in kind), default=0)
-    return 0

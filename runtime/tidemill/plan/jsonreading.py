@@ -27,6 +27,7 @@ from tidemill.types import (
     StructType,
     TimestampNTZType,
     TimestampType,
+    nesting,
 )
 
 EXACT_DIGITS = 15
@@ -124,7 +125,7 @@ class JsonReading:
                 )
                 return f"CASE WHEN {t} IS NOT NULL THEN struct_pack({', '.join(parts)}) END"
             case ArrayType(element):
-                name = f"e{_depth(element)}_"
+                name = f"e{nesting(element)}_"
                 item = self.value(name, element)
                 return t if item == name else f"list_transform({t}, lambda {name}: {item})"
             case MapType(_, inner):
@@ -138,7 +139,7 @@ class JsonReading:
         return f"CAST(NULL AS {duck_type(kind)})"
 
     def _map(self, t: str, inner: DataType) -> str:
-        name = f"m{_depth(inner)}_"
+        name = f"m{nesting(inner)}_"
         item = self.value(f"{name}.value", inner)
         if item == f"{name}.value":
             return t
@@ -224,7 +225,7 @@ class JsonReading:
         return lost
 
     def _parts_doubt(self, t: str, parts: str, element: DataType, null: bool) -> str:
-        name = f"d{_depth(element)}_"
+        name = f"d{nesting(element)}_"
         some = f"len(list_filter({parts}, lambda {name}: {self.doubt(name, element, inside=True)})) > 0"
         return f"({t} IS NULL OR {some})" if null else f"({some})"
 
@@ -248,15 +249,6 @@ def text_doubt(t: str) -> str:
         f"THEN regexp_full_match({t}, '{_NUMBER}') "
         f"WHEN ascii({t}) IN (91, 123) THEN regexp_matches({t}, '{_WORTH_A_LOOK}') ELSE false END"
     )
-
-
-def _depth(kind: DataType) -> int:
-    match kind:
-        case ArrayType(element) | MapType(_, element):
-            return 1 + _depth(element)
-        case StructType(fields):
-            return max((_depth(f.dataType) for f in fields), default=0)
-    return 0
 
 
 __all__ = ["JsonReading", "sound", "text_doubt", "token_type"]

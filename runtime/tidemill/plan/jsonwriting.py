@@ -24,6 +24,7 @@ from tidemill.types import (
     StructType,
     TimestampNTZType,
     TimestampType,
+    nesting,
 )
 
 _KEYS = (StringType, IntegralType, BooleanType, DoubleType, FloatType, DecimalType)
@@ -45,7 +46,7 @@ class JsonWriting:
             case StructType():
                 return let(sql, lambda x: self._struct(x, kind))
             case ArrayType(element):
-                name = f"j{_depth(element)}_"
+                name = f"j{nesting(element)}_"
                 item = f"coalesce({self.text(name, element)}, 'null')"
                 return f"('[' || array_to_string(list_transform({sql}, lambda {name}: {item}), ',') || ']')"
             case MapType(key, value):
@@ -68,7 +69,7 @@ class JsonWriting:
                 f"to_json(): keys of the type {sql_name(key)} are not supported; cast them to strings first",
                 "UNSUPPORTED_FEATURE.JSON_MAP_KEY",
             )
-        name = f"j{max(_depth(key), _depth(value))}_"
+        name = f"j{max(nesting(key), nesting(value))}_"
         written = _quoted(cast(Typed(f"{name}.key", key), StringType(), self.settings).sql)
         pair = f"{written} || ':' || coalesce({self.text(f'{name}.value', value)}, 'null')"
         return f"('{{' || array_to_string(list_transform(map_entries({sql}), lambda {name}: {pair}), ',') || '}}')"
@@ -134,12 +135,3 @@ def _offset(sql: str, local: str, settings: Settings) -> str:
 def _quoted(sql: str) -> str:
     """A string as JSON; DuckDB escapes what Jackson escapes."""
     return f"CAST(to_json({sql}) AS VARCHAR)"
-
-
-def _depth(kind: DataType) -> int:
-    match kind:
-        case ArrayType(element) | MapType(_, element):
-            return 1 + _depth(element)
-        case StructType(fields):
-            return max((_depth(f.dataType) for f in fields), default=0)
-    return 0
