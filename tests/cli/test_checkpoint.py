@@ -165,6 +165,18 @@ def test_a_job_is_kept_where_the_command_says(location: str, tmp_path: Path) -> 
     add(tmp_path, 0)
     (tmp_path / "job.yaml").write_text(MANIFEST)
     words = ["run", str(tmp_path / "job.yaml"), "--checkpoint", location]
+    kept(words, tmp_path, location)
+
+
+def test_a_job_is_kept_where_its_manifest_says(location: str, tmp_path: Path) -> None:
+    add(tmp_path, 0)
+    (tmp_path / "job.yaml").write_text(
+        MANIFEST.replace("{onExisting", f'{{location: "{location}", onExisting')
+    )
+    kept(["run", str(tmp_path / "job.yaml")], tmp_path, location)
+
+
+def kept(words: list[str], tmp_path: Path, location: str) -> None:
     assert tidemill(*words).exit_code == 0
     assert not (tmp_path / ".tidemill").exists()
     assert "committed 0" in tidemill("checkpoint", "show", location).output

@@ -46,8 +46,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def run(file: Path) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["run", str(file)])
+def run(file: Path, *options: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["run", str(file), *options])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stderr
 
@@ -83,22 +83,18 @@ def test_a_checkpoint_can_be_refused(job: Path) -> None:
     assert "there is a checkpoint in ***/state/default.visits, and spec.checkpoint.onExisting is Fail" in err
 
 
-def test_the_location_of_a_cluster_is_no_directory_here(job: Path) -> None:
-    (job / "job.yaml").write_text(JOB + '  checkpoint: {location: "redis://:${PASSWORD}@redis:6379/0"}\n')
-    os.environ["PASSWORD"] = "hunter2"
-    try:
-        code, err = run(job / "job.yaml")
-    finally:
-        del os.environ["PASSWORD"]
-    assert code == 0
-    assert sorted(entry.name for entry in job.iterdir()) == [
-        ".tidemill",
-        "hosts.json",
-        "in",
-        "job.yaml",
-        "out",
-    ]
+def test_a_redis_that_is_not_there_is_an_error_and_a_directory_can_take_its_place(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job / "job.yaml").write_text(JOB + '  checkpoint: {location: "redis://:${PASSWORD}@127.0.0.1:1/0"}\n')
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    code, err = run(job / "job.yaml")
+    assert code == 1
+    assert "Redis redis://127.0.0.1:1/0 did not do its work within 5 s" in err
     assert "hunter2" not in err
+    assert not (job / ".tidemill").exists()
+    assert run(job / "job.yaml", "--checkpoint", ".tidemill")[0] == 0
+    assert (job / ".tidemill").exists()
 
 
 def test_a_missing_secret_is_named_before_anything_starts(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ class Place:
     executors: int | None = None
     """Expected before the first batch; None: as many as the manifest says."""
     checkpoint: str | None = None
-    """Where checkpoints are kept, if the manifest does not say."""
+    """Where checkpoints are kept, whatever the manifest says."""
     standby: bool = False
     health: tuple[str, int] | None = None
     program: Path | None = None
@@ -73,8 +73,8 @@ def command(
     checkpoint: str | None = typer.Option(
         None,
         envvar="TIDEMILL_CHECKPOINT",
-        help="Where progress is kept if the manifest does not say: redis://host:6379/0, or a directory that all "
-        "processes see. By default .tidemill/ beside the manifest.",
+        help="Keep progress here, whatever the manifest says: redis://host:6379/0, or a directory that all processes "
+        "see. By default .tidemill/ beside the manifest.",
         show_default=False,
     ),
     program: Path | None = typer.Option(

@@ -60,8 +60,6 @@ class Job:
     """What tells when ``stopAt`` has come."""
     kept_at: str | None = None
     """Where checkpoints are kept, whatever the manifest says."""
-    on_cluster: bool = False
-    """Whether the manifest's own location counts, be it a server; ``kept_at`` is then for one that names none."""
 
     @classmethod
     def create(
@@ -92,7 +90,7 @@ class Job:
     ) -> Job:
         """A job of a cluster, on the engine of ``context``."""
         spark = SparkSession(Config({"spark.app.name": manifest.name}), context)
-        job = cls(manifest, directory, spark, secrets, kept_at=kept_at, on_cluster=True).named()
+        job = cls(manifest, directory, spark, secrets, kept_at=kept_at).named()
         if manifest.spec.program is not None and PROGRAMS_CHECKPOINTS not in manifest.spec.conf:
             spark.conf.set(PROGRAMS_CHECKPOINTS, job.checkpoint())
         return job
@@ -246,18 +244,10 @@ class Job:
         )
 
     def checkpoint(self) -> str:
-        """The job's checkpoint: ``.tidemill/<id>`` beside the manifest unless it or ``kept_at`` says otherwise."""
+        """The job's checkpoint: ``.tidemill/<id>`` beside the manifest unless it or ``kept_at`` say otherwise."""
         given = self.manifest.spec.checkpoint
         written = plain(self.secrets.resolve(given.location)) if given.location else None
-        first, second = (written, self.kept_at) if self.on_cluster else (self.kept_at, written)
-        location = (first or second or ".tidemill").removeprefix("file://")
-        if "://" in location and not self.on_cluster and self.kept_at is None:
-            # The same file runs on a cluster, where the location is a server that this machine need not have.
-            log.warning(
-                "checkpoint.location is for a cluster; on this machine progress is kept in .tidemill/, "
-                "or where --checkpoint says"
-            )
-            location = ".tidemill"
+        location = (self.kept_at or written or ".tidemill").removeprefix("file://")
         if "://" in location:
             return checkpoint.join(location, self.manifest.checkpoint_id)
         name = given.id or f"{self.manifest.metadata.namespace or 'default'}.{self.manifest.name}"

@@ -49,7 +49,8 @@ def command(
     ),
     checkpoint: str | None = typer.Option(
         None,
-        help="Keep progress here: a directory, or redis://host:6379/0. By default in .tidemill/ beside the manifest.",
+        help="Keep progress here, whatever the manifest says: a directory, or redis://host:6379/0. By default "
+        ".tidemill/ beside the manifest.",
         show_default=False,
     ),
     executors: int = typer.Option(
