@@ -94,7 +94,9 @@ def test_an_executor_whose_connection_broke_joins_anew(
     real, broken = cluster._scheduler.rpc, []
 
     class Broken:
-        async def tidemill_call(self, **message: object) -> None:
+        async def tidemill_call(self, **message: object) -> object:
+            if message["what"] != "run":  # the batch before may still be on its way to be accepted
+                return await real(first).tidemill_call(**message)
             broken.append(message["what"])
             raise CommClosedError("the network has a hiccup")
 

@@ -159,6 +159,9 @@ class DaskEngine(Engine):
 
     def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run on the event loop, from another thread."""
+        if self._loop.is_closed():
+            coroutine.close()
+            raise ExecutorLostError("the cluster has been closed")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     # Members
