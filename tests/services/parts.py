@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -80,6 +81,36 @@ def program(part: str, name: str, packages: list[str]) -> str:
             if done.returncode:
                 unavailable(part, f"`{' '.join(command)}` failed: {done.stdout.strip()[-500:]}", remedy)
     return shutil.which(name) or unavailable(part, f"`{name}` is not on PATH, though installed", remedy)
+
+
+def release() -> str:
+    """The distribution's version and the processor: Debian packages of another pair do not fit."""
+    said = {}
+    with contextlib.suppress(OSError):
+        said = platform.freedesktop_os_release()
+    return f"debian{said.get('VERSION_ID', '')}-{platform.machine()}"
+
+
+def debian_packages(part: str, packages: Iterable[str], folder: Path, remedy: str) -> None:
+    """Unpack Debian packages into a folder, which takes no root and starts none of their services. With package lists
+    of our own where the machine has none, and we may not make them."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg"):
+        unavailable(part, "it is not on PATH, and there is no apt-get to fetch it with", remedy)
+    download = ["download", "-qq", *packages]
+    done = run(["env", "-C", str(folder), "apt-get", *download])
+    if done.returncode:
+        lists = cache() / "apt"
+        for name in ("lists/partial", "cache/archives/partial"):
+            (lists / name).mkdir(parents=True, exist_ok=True)
+        own = ["apt-get", "-o", f"Dir::State::lists={lists}/lists", "-o", f"Dir::Cache={lists}/cache"]
+        with locked(cache() / "apt.lock"):
+            run([*own, "update", "-qq"])
+        done = run(["env", "-C", str(folder), *own, *download])
+    if done.returncode:
+        unavailable(part, f"apt-get could not fetch it: {done.stdout.strip()[-300:]}", remedy)
+    for package in folder.glob("*.deb"):
+        run(["dpkg", "-x", str(package), str(folder)])
+        package.unlink()
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,6 @@ import contextlib
 import functools
 import itertools
 import os
-import platform
 import re
 import shutil
 import signal
@@ -24,7 +23,15 @@ from typing import Any
 from redis import Redis, RedisCluster
 from redis.exceptions import RedisError
 
-from tests.services.parts import cache, dies_with_us, downloaded, free_ports, run, unavailable
+from tests.services.parts import (
+    debian_packages,
+    dies_with_us,
+    downloaded,
+    free_ports,
+    release,
+    run,
+    unavailable,
+)
 
 OLDEST = 7
 """The major version that Tidemill asks for; which one it is, is Debian's choice, whose servers keep no others."""
@@ -40,13 +47,7 @@ def binary() -> tuple[str, dict[str, str]]:
     own = shutil.which("redis-server")
     if own and is_new_enough(run([own, "--version"]).stdout):
         return own, dict(os.environ)
-    if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        unavailable(
-            "Redis", f"there is no redis-server {OLDEST} on PATH, and no apt-get to fetch it with", REMEDY
-        )
-    release = platform.freedesktop_os_release().get("VERSION_ID", "")
-    root = downloaded(f"redis-debian{release}-{platform.machine()}", fetch)
-    return unpacked(root)
+    return unpacked(downloaded(f"redis-{release()}", fetch))
 
 
 def unpacked(root: Path) -> tuple[str, dict[str, str]]:
@@ -62,29 +63,12 @@ def is_new_enough(said: str) -> bool:
 
 
 def fetch(folder: Path) -> None:
-    """Unpack the packages into the folder. With lists of our own where the machine has none, and we may not make them."""
-    download = ["apt-get", "download", "-qq", *PACKAGES]
-    done = _in(folder, download)
-    if done.returncode:
-        lists = cache() / "apt"
-        for name in ("lists/partial", "cache/archives/partial"):
-            (lists / name).mkdir(parents=True, exist_ok=True)
-        own = ["-o", f"Dir::State::lists={lists}/lists", "-o", f"Dir::Cache={lists}/cache"]
-        _in(folder, ["apt-get", *own, "update", "-qq"])
-        done = _in(folder, ["apt-get", *own, *download[1:]])
-    if done.returncode:
-        unavailable("Redis", f"apt-get could not fetch it: {done.stdout.strip()[-300:]}", REMEDY)
-    for package in folder.glob("*.deb"):
-        run(["dpkg", "-x", str(package), str(folder)])
-        package.unlink()
+    """Fill the folder with what the packages hold."""
+    debian_packages("Redis", PACKAGES, folder, REMEDY)
     path, environment = unpacked(folder)
     said = run([path, "--version"], environment).stdout
     if not is_new_enough(said):
         unavailable("Redis", f"apt-get brought another version: {said.strip()[:200]}", REMEDY)
-
-
-def _in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    return run(["env", "-C", str(folder), *command])
 
 
 class Server:
