@@ -1,0 +1,83 @@
+"""Does: carries decisions out against the API server, and tells of them."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from tidemill_operator import certificates, status
+from tidemill_operator.actions import Action, Apply, Decision, Delete, Event, MakeCertificates, Patch
+from tidemill_operator.cluster import JOB, Cluster, Item
+from tidemill_operator.desired import objects
+from tidemill_operator.errors import ClusterError
+from tidemill_operator.moments import iso
+from tidemill_operator.names import MANAGER, name_of
+from tidemill_operator.world import Observed, World
+
+log = logging.getLogger("tidemill.operator")
+
+
+class Applier:
+    """``world`` learns at once what a write has answered, so that the next pass does not write it again."""
+
+    def __init__(self, cluster: Cluster, world: World, figures: float) -> None:
+        self.cluster, self.world, self.figures = cluster, world, figures
+
+    async def apply(self, seen: Observed, decision: Decision) -> None:
+        """The status is written first: it holds what has been decided, and a crash in between repeats the actions, which
+        are the same again. Raises `ClusterError` at the first action that fails."""
+        await self._status(seen.job, decision.status)
+        namespace = seen.job["metadata"]["namespace"]
+        for action in decision.actions:
+            await self._do(namespace, action)
+        for event in decision.events:
+            await self._tell(seen.job, event)
+
+    async def _status(self, job: Item, after: dict[str, Any]) -> None:
+        patch = status.patch(job.get("status") or {}, after, datetime.now(UTC), self.figures)
+        if patch is None:
+            return
+        meta = job["metadata"]
+        guarded = {
+            "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
+            "status": patch,
+        }
+        written = await self.cluster.patch(JOB, meta["namespace"], name_of(job), guarded, "status")
+        self.world.put(written)
+
+    async def _do(self, namespace: str, action: Action) -> None:
+        match action:
+            case Apply(item):
+                written = await self.cluster.apply(item)
+                self.world.put({"apiVersion": item["apiVersion"], "kind": item["kind"], **written})
+            case MakeCertificates(plan, days):
+                files = certificates.make(plan.name, plan.namespace, days)
+                await self.cluster.apply(objects.secret(plan, files))
+            case Patch(kind, name, patch):
+                written = await self.cluster.patch(kind, namespace, name, patch)
+                self.world.put({"apiVersion": kind.api_version, "kind": kind.name, **written})
+            case Delete(kind, name, uid):
+                await self.cluster.delete(kind, namespace, name, uid)
+
+    async def _tell(self, job: Item, event: Event) -> None:
+        meta, now = job["metadata"], iso(datetime.now(UTC))
+        log.log(logging.WARNING if event.warning else logging.INFO, "%s: %s", event.reason, event.message)
+        item = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{meta['name']}.", "namespace": meta["namespace"]},
+            "involvedObject": {
+                "apiVersion": job["apiVersion"], "kind": job["kind"], "name": meta["name"],
+                "namespace": meta["namespace"], "uid": meta["uid"], "resourceVersion": meta["resourceVersion"],
+            },
+            "reason": event.reason,
+            "message": event.message[:1024],
+            "type": "Warning" if event.warning else "Normal",
+            "source": {"component": MANAGER},
+            "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        }  # fmt: skip
+        try:
+            await self.cluster.create(item)
+        except ClusterError as error:
+            log.warning("an event could not be written: %s", error)

@@ -1,0 +1,455 @@
+"""What to do for a job, given what there is: pure, and the same each time it is asked.
+
+One pass goes: what the job should be (`_wanted`), which revision is to be active (`_turn`), what has to be there for it
+(`_keep`), what has to go (`_tidy`), and what is said of it (`status`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tidemill.api import StreamingJob
+from tidemill_operator import changes, names, troubles
+from tidemill_operator.actions import Action, Apply, Decision, Delete, Event, MakeCertificates, Patch
+from tidemill_operator.cluster import (
+    BUDGET,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    JOB,
+    POD,
+    PURGE,
+    SERVICE,
+    STATEFUL_SET,
+    Item,
+    Kind,
+)
+from tidemill_operator.desired import objects
+from tidemill_operator.desired.compare import holds
+from tidemill_operator.desired.plan import Plan
+from tidemill_operator.manifests import read
+from tidemill_operator.memory import Memory, Refusal, Restart
+from tidemill_operator.moments import iso, next_after, parsed, whole
+from tidemill_operator.names import label_of, name_of
+from tidemill_operator.phases import Standing, standing
+from tidemill_operator.platform import Platform
+from tidemill_operator.status import full
+from tidemill_operator.world import Observed, leaving, ready
+
+SOON, WATCHFUL = 1.0, 15.0
+"""Seconds until a driver is asked again: while something is under way, and while all is well."""
+
+
+def decide(observed: Observed, platform: Platform, now: datetime) -> Decision:
+    """See the module. ``now`` is in UTC."""
+    return _Pass(observed, platform, now).decide()
+
+
+class _Pass:
+    """One job at one moment."""
+
+    def __init__(self, observed: Observed, platform: Platform, now: datetime) -> None:
+        self.seen, self.platform, self.now = observed, platform, now
+        self.raw = observed.job
+        self.name = name_of(self.raw)
+        self.generation = int(self.raw["metadata"].get("generation", 0))
+        self.before = Memory.of(self.raw.get("status") or {})
+        self.memory = self.before
+        self.actions: list[Action] = []
+        self.events: list[Event] = []
+        self.restarted = ""
+
+    def decide(self) -> Decision:
+        if leaving(self.raw):
+            return self._end()
+        job, problem = self._wanted()
+        if job is None:
+            return self._told(Standing("Refused", problem, "InvalidSpec"), None)
+        self._finalizer(job)
+        if job.spec.suspend:
+            self._suspend(job)
+        else:
+            self._certificates(job)
+            self._restarts(job)
+            job = self._turn(job)
+        state = standing(self.seen, job, self.memory, self._changing(job))
+        return self._told(state, job)
+
+    # What the job should be
+
+    def _wanted(self) -> tuple[StreamingJob | None, str]:
+        """The job to run: as it is asked for, or as it runs while what is asked for is refused."""
+        job, problem = read(self.raw)
+        running = self._running(self.memory.revision)
+        if job is not None and not problem:
+            problem = changes.refused(job, running)
+        if not problem:
+            return job, ""
+        self._refuse("", problem)
+        kept = self._kept(running)
+        return kept, problem
+
+    def _running(self, revision: str) -> Item | None:
+        """The manifest that a revision runs."""
+        found = self.seen.find(CONFIG_MAP, names.config(self.name, revision)) if revision else None
+        if found is None:
+            return None
+        manifest: Item = json.loads(found["data"]["job.yaml"])
+        return manifest
+
+    def _kept(self, running: Item | None) -> StreamingJob | None:
+        """The job as it runs, with what may change at any time as it is asked for now."""
+        if running is None:
+            return None
+        spec = dict(running["spec"])
+        asked = self.raw["spec"]
+        for key in ("suspend", "deletionPolicy", "restarts"):
+            spec.pop(key, None)
+            spec |= {key: asked[key]} if key in asked else {}
+        executor = dict(spec.get("executor") or {})
+        executor["replicas"] = (asked.get("executor") or {}).get("replicas", 1)
+        job, _ = read({**running, "spec": {**spec, "executor": executor}})
+        return job
+
+    def _refuse(self, revision: str, reason: str) -> None:
+        said = Refusal(revision, self.generation, reason)
+        if said != self.memory.refused:
+            self.memory = replace(self.memory, refused=said)
+            self.events.append(
+                Event("ChangeRefused" if self.memory.revision else "Refused", reason, warning=True)
+            )
+
+    # Restarts
+
+    def _certificates(self, job: StreamingJob) -> None:
+        valid = self.memory.valid_to
+        if self.memory.serial and valid and valid - self.now > self.platform.certificates / 3:
+            return
+        serial = self.memory.serial + 1
+        self.memory = replace(
+            self.memory, serial=serial, valid_to=whole(self.now + self.platform.certificates)
+        )
+        plan = self._plan(job, self.memory.image or self._image(job))
+        self.actions.append(MakeCertificates(plan, self.platform.certificates.days))
+
+    def _restarts(self, job: StreamingJob) -> None:
+        """A new token if one is asked for, or due by the schedule."""
+        restart = self.memory.restart
+        asked = self.raw["metadata"].get("annotations", {}).get(names.RESTART_AT)
+        at = parsed(asked) if asked else None
+        if asked and at is None:
+            self.events.append(
+                Event("WrongAnnotation", f"{names.RESTART_AT}: {asked!r} is no time; write one like "
+                      f"{iso(self.now)}", warning=True)
+            )  # fmt: skip
+        due = None
+        schedule = job.spec.restarts
+        if schedule is not None and schedule.schedule:
+            since = max(
+                filter(None, (restart.requested, parsed(self.raw["metadata"].get("creationTimestamp"))))
+            )
+            due = next_after(schedule.schedule, schedule.time_zone, since)
+        restart = replace(
+            restart, next=min(filter(None, (due, at if at and at > self.now else None)), default=None)
+        )
+        if (
+            at is not None
+            and at <= self.now
+            and iso(at) != restart.token
+            and not (restart.requested is not None and at < restart.requested)
+        ):
+            restart = Restart(iso(at), "Requested", at, next=restart.next)
+        elif due is not None and due <= self.now:
+            assert schedule is not None
+            following = next_after(schedule.schedule, schedule.time_zone, self.now)
+            restart = Restart(iso(due), "Scheduled", whole(self.now), next=following)
+        self.memory = replace(self.memory, restart=restart)
+
+    # Revisions
+
+    def _plan(self, job: StreamingJob, image: str) -> Plan:
+        secret = names.certificates(self.name, self.memory.serial)
+        revision = changes.revision(job, image, secret, self.memory.restart.token)
+        return Plan(
+            job, self.raw, self.platform, image, revision, changes.executors(job, image, secret), secret
+        )
+
+    def _image(self, job: StreamingJob) -> str:
+        return job.spec.image or self.platform.image
+
+    def _chosen(self, job: StreamingJob) -> Plan:
+        """The revision to run. A job that names no image keeps the one that it has until it is restarted anyway: a new
+        operator, whose default may be another, restarts nothing."""
+        if not job.spec.image and self.memory.image:
+            plan = self._plan(job, self.memory.image)
+            if plan.revision == self.memory.revision:
+                return plan
+        return self._plan(job, self._image(job))
+
+    def _changing(self, job: StreamingJob) -> bool:
+        return not job.spec.suspend and self._chosen(job).revision not in (
+            self.memory.revision,
+            self.memory.completed,
+        )
+
+    def _turn(self, job: StreamingJob) -> StreamingJob:
+        """Bring the active revision to what it should be; gives the job that then runs."""
+        plan, active = self._chosen(job), self.memory.revision
+        kept = self._kept(self._running(active))
+        if plan.revision == self.memory.refused.revision and kept is not None:
+            job, plan = kept, self._chosen(kept)
+        elif self.memory.refused.revision or self.memory.refused.generation != self.generation:
+            self.memory = replace(self.memory, refused=Refusal())
+        if plan.revision == self.memory.completed:
+            self._complete(plan)
+            return job
+        if self.memory.completed:
+            self.memory = replace(self.memory, completed="", completed_at=None)
+        if plan.revision != active and self._stands(active):
+            if not self._try(plan):
+                self._keep_running(job)
+                return job
+        elif plan.revision != active:
+            self._activate(plan)
+        self._keep(plan)
+        if self.seen.report(plan.revision).get("phase") == "completed":
+            self.memory = replace(self.memory, completed=plan.revision, completed_at=whole(self.now))
+            self._complete(plan)
+        self._finish()
+        return job
+
+    def _stands(self, revision: str) -> bool:
+        """Whether there is a driver of a revision that has no trouble: a change is tried beside it."""
+        trouble, _ = troubles.first(self.seen.driver_pods(revision), self.seen.hints)
+        return revision in self.seen.drivers() and not trouble
+
+    def _try(self, plan: Plan) -> bool:
+        """Start a driver beside the old one; whether it has taken its place."""
+        reason = troubles.verdict(self.seen.driver_pods(plan.revision), self.platform.attempts)
+        if reason:
+            self._refuse(plan.revision, reason)
+            self._remove(plan.revision)
+            return False
+        self._make_driver(plan)
+        if self.seen.report(plan.revision).get("phase") not in ("standby", "running"):
+            return False
+        self._activate(plan)
+        return True
+
+    def _activate(self, plan: Plan) -> None:
+        """From now on this revision is the one: executors are led to it, and the old driver finishes its batch."""
+        old = self.memory.revision
+        restart = self.memory.restart
+        if old and old in self.seen.drivers():
+            cause = self._cause(restart, old)
+            restart = replace(restart, cause=cause, started=self.now, finished=None, pause=None)
+            self.restarted = cause
+            self.events.append(
+                Event("Restarting", f"revision {plan.revision} takes over from {old} ({cause})")
+            )
+        self.memory = replace(
+            self.memory, revision=plan.revision, image=plan.image, restart=restart, refused=Refusal()
+        )
+        for revision in self.seen.drivers():
+            if revision != plan.revision:
+                self._remove(revision)
+
+    def _cause(self, restart: Restart, old: str) -> str:
+        if restart.token and restart.started is None:
+            return restart.cause
+        volumes = self.seen.drivers()[old]["spec"]["template"]["spec"].get("volumes", [])
+        mounted = [v["secret"]["secretName"] for v in volumes if v["name"] == "tls"]
+        return "Changed" if names.certificates(self.name, self.memory.serial) in mounted else "Certificates"
+
+    def _finish(self) -> None:
+        """Note how long a planned restart took."""
+        restart = self.memory.restart
+        if (
+            restart.started is None
+            or restart.finished is not None
+            or self.memory.revision != self.before.revision
+        ):
+            return
+        report = self.seen.report(self.memory.revision)
+        if report.get("phase") in ("running", "completed"):
+            ran = parsed(report.get("phaseSince")) or self.now
+            pause = round(max(0.0, (ran - restart.started).total_seconds()), 1)
+            self.memory = replace(self.memory, restart=replace(restart, finished=self.now, pause=pause))
+            self.events.append(Event("Restarted", f"the job runs again after {pause} s ({restart.cause})"))
+
+    # What has to be there
+
+    def _keep_running(self, job: StreamingJob) -> None:
+        """As many executors as wanted for the active revision, while another one is tried."""
+        kept = self._kept(self._running(self.memory.revision))
+        if kept is not None:
+            self._patch_replicas(STATEFUL_SET, names.executor(self.name), kept.spec.executor.replicas)
+
+    def _keep(self, plan: Plan) -> None:
+        self._make_driver(plan)
+        if plan.revision in self.seen.drivers():
+            self._patch_replicas(DEPLOYMENT, names.driver(self.name, plan.revision), 1)
+        self._ensure(objects.driver_service(plan, plan.revision))
+        self._ensure(objects.executor_service(plan))
+        self._ensure(objects.budget(plan))
+        self._executors(plan)
+        for revision in self.seen.drivers():
+            if revision != plan.revision:
+                self._remove(revision)
+        for item in self.seen.of(CONFIG_MAP):
+            revision = label_of(item, names.REVISION)
+            if revision != plan.revision and not self.seen.driver_pods(revision):
+                self._delete(CONFIG_MAP, item)
+
+    def _make_driver(self, plan: Plan) -> None:
+        if self.seen.find(CONFIG_MAP, names.config(self.name, plan.revision)) is None:
+            self.actions.append(Apply(objects.config(plan)))
+        if plan.revision not in self.seen.drivers():
+            self.actions.append(Apply(objects.driver(plan)))
+
+    def _executors(self, plan: Plan) -> None:
+        """Executors of the right revision, as many as wanted: replaced all at once with the driver, else one by one."""
+        replicas = plan.job.spec.executor.replicas
+        found = self.seen.find(STATEFUL_SET, names.executor(self.name))
+        if found is None or label_of(found, names.REVISION) != plan.executors:
+            self.actions.append(Apply(objects.executors(plan, replicas)))
+        else:
+            self._patch_replicas(STATEFUL_SET, name_of(found), replicas)
+        old = [p for p in self.seen.executor_pods() if label_of(p, names.REVISION) != plan.executors]
+        staying = [p for p in old if not leaving(p)]
+        if not staying:
+            return
+        switched = self.memory.revision != self.before.revision
+        others_ready = all(ready(p) for p in self.seen.executor_pods())
+        chosen = (
+            staying if switched or self._of_another_driver(plan) else staying[-1:] if others_ready else []
+        )
+        # One that does not work holds nobody up.
+        broken = [p for p in staying if not ready(p)]
+        for pod in {name_of(p): p for p in [*chosen, *broken]}.values():
+            self._delete(POD, pod)
+
+    def _of_another_driver(self, plan: Plan) -> bool:
+        """Whether executors are of an image or certificates that the driver does not take."""
+        found = self.seen.find(STATEFUL_SET, names.executor(self.name))
+        if found is None:
+            return True
+        container = found["spec"]["template"]["spec"]["containers"][0]
+        secrets = [
+            v["secret"]["secretName"]
+            for v in found["spec"]["template"]["spec"]["volumes"]
+            if v["name"] == "tls"
+        ]
+        images = {
+            p["spec"]["containers"][0]["image"] for p in self.seen.executor_pods() if p["spec"]["containers"]
+        }
+        return (
+            container["image"] != plan.image
+            or plan.certificates not in secrets
+            or images - {plan.image} != set()
+        )
+
+    def _patch_replicas(self, kind: Kind, name: str, replicas: int) -> None:
+        found = self.seen.find(kind, name)
+        if found is not None and found["spec"].get("replicas") != replicas:
+            self.actions.append(Patch(kind, name, {"spec": {"replicas": replicas}}))
+
+    def _ensure(self, wanted: Item) -> None:
+        """Make an object, or mend it; one that has all that is wanted is left alone."""
+        kind = {k.name: k for k in (SERVICE, BUDGET)}[wanted["kind"]]
+        found = self.seen.find(kind, name_of(wanted))
+        if found is None or not holds(found["spec"], wanted["spec"]):
+            self.actions.append(Apply(wanted))
+
+    # What has to go
+
+    def _remove(self, revision: str) -> None:
+        found = self.seen.drivers().get(revision)
+        if found is not None:
+            self._delete(DEPLOYMENT, found)
+
+    def _delete(self, kind: Kind, item: Item) -> None:
+        if not leaving(item):
+            self.actions.append(Delete(kind, name_of(item), str(item["metadata"].get("uid", ""))))
+
+    def _stop(self) -> bool:
+        """Drivers first, at the end of their batch, then executors; whether all of them are gone."""
+        for revision in self.seen.drivers():
+            self._remove(revision)
+        if self.seen.drivers() or self.seen.driver_pods():
+            return False
+        self._patch_replicas(STATEFUL_SET, names.executor(self.name), 0)
+        return not self.seen.executor_pods()
+
+    def _suspend(self, job: StreamingJob) -> None:
+        stopped = self._stop()
+        # What a suspended job is changed to is looked at when it goes on; nothing that runs is compared with it then.
+        active = "" if stopped else self.memory.revision
+        self.memory = replace(
+            self.memory, revision=active, completed="", completed_at=None, refused=Refusal()
+        )
+
+    def _complete(self, plan: Plan) -> None:
+        self.memory = replace(self.memory, revision=plan.revision)
+        self._stop()
+
+    def _end(self) -> Decision:
+        """The job is being deleted: Kubernetes takes what it owns; its checkpoint is ours to delete, if asked for."""
+        said = Standing("Terminating", "the job is being deleted", "Deleting")
+        if names.FINALIZER not in self.raw["metadata"].get("finalizers", []):
+            return self._told(said, None)
+        job, _ = read(self.raw)
+        if job is None or job.spec.deletion_policy != "Delete" or self.seen.namespace_ends:
+            self._release()
+        elif self._stop():
+            said = self._purge(job)
+        return self._told(said, None)
+
+    def _purge(self, job: StreamingJob) -> Standing:
+        found = self.seen.find(PURGE, names.purge(self.name))
+        status = (found or {}).get("status", {})
+        if status.get("succeeded"):
+            self._release()
+        if found is None:
+            plan = self._plan(job, self.memory.image or self._image(job))
+            if self.seen.find(CONFIG_MAP, names.config(self.name, plan.revision)) is None:
+                self.actions.append(Apply(objects.config(plan)))
+            self.actions.append(Apply(objects.purge(plan)))
+        if any(c["type"] == "Failed" and c["status"] == "True" for c in status.get("conditions", [])):
+            pods = self.seen.of(POD, names.PURGE)
+            _, why = troubles.first(pods, self.seen.hints)
+            message = (
+                f"the checkpoint cannot be deleted: {why or 'see the log of its pod'}; mend that and delete the Kubernetes Job "
+                f"{names.purge(self.name)}, or keep the checkpoint with spec.deletionPolicy: Retain"
+            )
+            return Standing("Terminating", message, "PurgeFailed", degraded=True)
+        return Standing("Terminating", "the checkpoint is being deleted", "Deleting")
+
+    def _release(self) -> None:
+        rest = [f for f in self.raw["metadata"].get("finalizers", []) if f != names.FINALIZER]
+        self.actions.append(Patch(JOB, self.name, {"metadata": {"finalizers": rest}}))
+
+    def _finalizer(self, job: StreamingJob) -> None:
+        """Only where something outside of Kubernetes is to be cleaned up."""
+        present = names.FINALIZER in self.raw["metadata"].get("finalizers", [])
+        if job.spec.deletion_policy == "Delete" and not present:
+            kept = [*self.raw["metadata"].get("finalizers", []), names.FINALIZER]
+            self.actions.append(Patch(JOB, self.name, {"metadata": {"finalizers": kept}}))
+        elif job.spec.deletion_policy != "Delete" and present:
+            self._release()
+
+    # What is said
+
+    def _told(self, state: Standing, job: StreamingJob | None) -> Decision:
+        if state.phase != self.before.phase:
+            self.events.append(Event(state.phase, state.message or state.phase, warning=state.degraded))
+        status = full(self.seen, state, self.memory, job, self.now)
+        quiet = state.phase in ("Running", "Suspended", "Completed", "Refused") and not self.actions
+        again = None if state.phase in ("Suspended", "Completed", "Refused") else WATCHFUL if quiet else SOON
+        if self.memory.restart.next is not None and state.phase not in ("Suspended", "Refused"):
+            due = max(0.5, (self.memory.restart.next - self.now).total_seconds() + 0.5)
+            again = min(again, due) if again is not None else due
+        elif again is None and self.memory.valid_to is not None and state.phase != "Suspended":
+            again = timedelta(days=1).total_seconds()
+        return Decision(tuple(self.actions), status, tuple(self.events), again, self.restarted)

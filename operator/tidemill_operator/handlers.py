@@ -1,0 +1,44 @@
+"""What kopf tells us: something has changed. It is noted, and the job is marked; nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from tidemill_operator.cluster import JOB, WATCHED, Kind
+from tidemill_operator.names import MANAGED, MANAGER
+from tidemill_operator.reconcile import Reconciler
+
+
+def registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
+    """A handler for each kind that we look at."""
+    made = kopf.OperatorRegistry()
+    for kind in (JOB, *WATCHED):
+        _listen(made, kind, reconciler)
+    return made
+
+
+def _listen(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler) -> None:
+    @kopf.on.event(kind.group, kind.version, kind.plural, registry=made, id=f"see-{kind.plural}")
+    async def see(event: Any, **_: Any) -> None:
+        observer = reconciler.observer
+        assert observer is not None, "kopf begins once everything has been read"
+        item = {"apiVersion": kind.api_version, "kind": kind.name, **event["object"]}
+        gone = event["type"] == "DELETED"
+        key = observer.world.drop(item) if gone else observer.world.put(item)
+        if key is not None:
+            reconciler.queue.mark(key)
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf as we use it: it watches, and writes nothing of its own."""
+    made = kopf.OperatorSettings()
+    made.posting.enabled = False
+    made.scanning.disabled = True
+    made.peering.standalone = True
+    made.queueing.idle_timeout = 0.5
+    made.execution.max_workers = 1
+    for kind in WATCHED:
+        made.watching.label_selectors[kind.group, kind.plural] = f"{MANAGED}={MANAGER}"
+    return made

@@ -1,0 +1,120 @@
+"""Looks: fills the world from the API server, and asks drivers how they do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from tidemill_operator import names
+from tidemill_operator.cluster import JOB, NAMESPACE, POD, WATCHED, Cluster, Item
+from tidemill_operator.errors import ClusterError
+from tidemill_operator.names import MANAGED, MANAGER, name_of
+from tidemill_operator.world import Key, Observed, World, leaving, ready
+
+log = logging.getLogger("tidemill.operator")
+
+ANSWER = 2.0
+"""Seconds for a driver to say how it does."""
+
+
+class Observer:
+    """``namespaces``: those to look at; none for all."""
+
+    def __init__(self, cluster: Cluster, namespaces: tuple[str, ...] = ()) -> None:
+        self.cluster, self.namespaces = cluster, namespaces
+        self.world = World()
+        self._http: aiohttp.ClientSession | None = None
+        self._ends: dict[str, bool] = {}
+
+    async def look(self) -> set[Key]:
+        """Read everything anew; the jobs to look at: at the start, and now and then, should a watch have missed something."""
+        news: set[Key] = set()
+        for kind in (JOB, *WATCHED):
+            items, versions = [], []
+            for namespace in self.namespaces or (None,):
+                labels = "" if kind is JOB else f"{MANAGED}={MANAGER}"
+                found, version = await self.cluster.listed(kind, namespace, labels)
+                items += found
+                versions.append(version)
+            news |= self.world.replace(kind, items, min(versions))
+        return news
+
+    async def observe(self, key: Key) -> Observed | None:
+        """What there is of a job; None if there is no such job."""
+        job = self.world.jobs.get(key)
+        if job is None:
+            return None
+        items = self.world.items(key)
+        pods = [i for i in items if i["kind"] == POD.name]
+        reports, hints = await asyncio.gather(self._reports(pods), self._hints(pods))
+        ends = leaving(job) and await self._namespace_ends(key[0])
+        # While they were asked the world may have gone on.
+        return Observed(self.world.jobs.get(key, job), self.world.items(key), reports, hints, ends)
+
+    async def _reports(self, pods: list[Item]) -> dict[str, Mapping[str, Any]]:
+        drivers = [p for p in pods if names.label_of(p, names.COMPONENT) == names.DRIVER]
+        asked = [p for p in drivers if p.get("status", {}).get("podIP") and _runs(p)]
+        answers = await asyncio.gather(*(self._report(p) for p in asked))
+        return {name_of(p): a for p, a in zip(asked, answers, strict=True) if a}
+
+    async def _report(self, pod: Item) -> Mapping[str, Any]:
+        address = pod["status"]["podIP"]
+        host = f"[{address}]" if ":" in address else address
+        url = f"http://{host}:{names.HEALTH_PORT}/api/v1/status"
+        try:
+            async with self._session().get(url) as answer:
+                found = await answer.json()
+                return found if isinstance(found, dict) else {}
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.debug("driver %s does not answer: %s", name_of(pod), error)
+            return {}
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER))
+        return self._http
+
+    async def _hints(self, pods: list[Item]) -> dict[str, str]:
+        """Of pods that are on a node and whose containers are being made: only events say why that takes so long."""
+        stuck = [p for p in pods if not leaving(p) and not ready(p) and _being_made(p)]
+        found = await asyncio.gather(*(self._hint(p) for p in stuck))
+        return {name_of(p): hint for p, hint in zip(stuck, found, strict=True) if hint}
+
+    async def _hint(self, pod: Item) -> str:
+        try:
+            events = await self.cluster.events_of(pod)
+        except ClusterError as error:
+            log.debug("events of %s: %s", name_of(pod), error)
+            return ""
+        warnings = [e for e in events if e.get("type") == "Warning"]
+        last = max(
+            warnings, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""), default={}
+        )
+        return str(last.get("message", ""))
+
+    async def _namespace_ends(self, namespace: str) -> bool:
+        if not self._ends.get(namespace):
+            found = await self.cluster.get(NAMESPACE, None, namespace)
+            self._ends[namespace] = found is None or leaving(found)
+        return self._ends[namespace]
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+
+def _runs(pod: Item) -> bool:
+    return any("running" in c.get("state", {}) for c in pod["status"].get("containerStatuses", []))
+
+
+def _being_made(pod: Item) -> bool:
+    containers = pod.get("status", {}).get("containerStatuses", [])
+    return any(c.get("state", {}).get("waiting", {}).get("reason") == "ContainerCreating" for c in containers)
+
+
+def _told_at(event: Item) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")

@@ -1,0 +1,104 @@
+"""Observe, decide, apply: one level-triggered pass over a job at a time, from a queue of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+
+from tidemill import logs
+from tidemill_operator.apply import Applier
+from tidemill_operator.cluster import Cluster
+from tidemill_operator.decide import decide
+from tidemill_operator.errors import ClusterError
+from tidemill_operator.metrics import Metrics
+from tidemill_operator.observe import Observer
+from tidemill_operator.platform import Platform
+from tidemill_operator.workqueue import WorkQueue
+from tidemill_operator.world import Key
+
+log = logging.getLogger("tidemill.operator")
+
+WORKERS = 8
+"""Jobs that are looked at at once."""
+RESYNC = 600.0
+"""Seconds between two readings of everything."""
+
+
+class Reconciler:
+    """Runs until it is cancelled."""
+
+    def __init__(self, platform: Platform, namespaces: tuple[str, ...] = ()) -> None:
+        self.platform, self.namespaces = platform, namespaces
+        self.queue = WorkQueue(time.monotonic)
+        self.metrics = Metrics(self._phases, lambda: len(self.queue))
+        self.observer: Observer | None = None
+        self.ready = False
+        """Whether everything has been read once."""
+
+    def _phases(self) -> list[str]:
+        jobs = list(self.observer.world.jobs.values()) if self.observer is not None else []
+        return [str((job.get("status") or {}).get("phase") or "Pending") for job in jobs]
+
+    async def run(self, cluster: Cluster) -> None:
+        """Look at every job, then at those that are marked."""
+        self.observer = Observer(cluster, self.namespaces)
+        applier = Applier(cluster, self.observer.world, self.platform.figures)
+        try:
+            await self._read(self.observer)
+            self.ready = True
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._resync(self.observer))
+                for _ in range(WORKERS):
+                    group.create_task(self._work(self.observer, applier))
+        finally:
+            await self.observer.close()
+
+    async def _read(self, observer: Observer) -> None:
+        await observer.look()
+        for key in list(observer.world.jobs):
+            self.queue.mark(key)
+
+    async def _resync(self, observer: Observer) -> None:
+        while True:
+            await asyncio.sleep(RESYNC)
+            try:
+                for key in await observer.look():
+                    self.queue.mark(key)
+            except ClusterError as error:
+                log.warning("the cluster could not be read: %s", error)
+
+    async def _work(self, observer: Observer, applier: Applier) -> None:
+        while True:
+            key = await self.queue.take()
+            with logs.bound(job=f"{key[0]}/{key[1]}"), self.metrics.seconds.time():
+                await self._look_at(key, observer, applier)
+
+    async def _look_at(self, key: Key, observer: Observer, applier: Applier) -> None:
+        try:
+            again = await self._pass(key, observer, applier)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            pause = self.queue.failed(key)
+            self.metrics.reconciliations.labels("error").inc()
+            if isinstance(error, ClusterError) and error.status in (404, 409):
+                # Somebody else has written; what there is now is on its way to us.
+                log.info("%s; looking again in %g s", error, pause)
+            else:
+                known = isinstance(error, ClusterError)
+                log.warning("%s; trying again in %g s", error, pause, exc_info=not known)
+            return
+        self.metrics.reconciliations.labels("ok").inc()
+        self.queue.done(key, again)
+
+    async def _pass(self, key: Key, observer: Observer, applier: Applier) -> float | None:
+        seen = await observer.observe(key)
+        if seen is None:
+            return None
+        decision = decide(seen, self.platform, datetime.now(UTC))
+        await applier.apply(seen, decision)
+        if decision.restarted:
+            self.metrics.restarts.labels(decision.restarted).inc()
+        return decision.again

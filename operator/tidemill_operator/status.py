@@ -1,0 +1,113 @@
+"""The status of a job, as the CRD has it: transitions at once, figures at most once a minute. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tidemill.api import StreamingJob
+from tidemill_operator import names
+from tidemill_operator.memory import Memory
+from tidemill_operator.moments import iso, parsed
+from tidemill_operator.names import name_of
+from tidemill_operator.phases import BUSY, Standing
+from tidemill_operator.world import Observed, leaving, ready
+
+FIGURES = (
+    "lagRows", "lastBatch", "lastCommit", "queries", "figuresAt",
+)  # fmt: skip
+"""What changes all the time, and is no transition."""
+_OF_A_QUERY = (
+    "name", "phase", "batchId", "committedAt", "watermark", "lagRows", "inputRowsPerSecond", "processedRowsPerSecond",
+    "stateRows", "lastError",
+)  # fmt: skip
+
+
+def full(
+    seen: Observed, state: Standing, memory: Memory, job: StreamingJob | None, now: datetime
+) -> dict[str, Any]:
+    """All of it."""
+    raw = seen.job
+    name = name_of(raw)
+    generation = int(raw["metadata"].get("generation", 0))
+    before = raw.get("status") or {}
+    pods = [p for p in seen.executor_pods() if not leaving(p)]
+    report = seen.report(memory.revision)
+    found: dict[str, Any] = {
+        "phase": state.phase,
+        "message": state.message[:1024],
+        "observedGeneration": generation,
+        "replicas": len(pods),
+        "readyReplicas": sum(map(ready, pods)),
+        "labelSelector": ",".join(f"{k}={v}" for k, v in names.selector(name, names.EXECUTOR).items()),
+        "conditions": _conditions(state, before, generation, now),
+        **memory.to_status(name),
+    }
+    return found | (_figures(report) if report else {k: before[k] for k in FIGURES if k in before})
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    queries = [
+        {k: q[k] for k in _OF_A_QUERY if q.get(k) is not None}
+        for q in report.get("queries", [])
+        if q.get("name")
+    ]
+    found: dict[str, Any] = {"queries": queries, "generation": int(report.get("generation") or 0)}
+    lags = [q["lagRows"] for q in queries if "lagRows" in q]
+    if lags:
+        found["lagRows"] = sum(lags)
+    if commits := [q["committedAt"] for q in queries if "committedAt" in q]:
+        found["lastCommit"] = max(commits)
+    if batches := [q["batchId"] for q in queries if "batchId" in q]:
+        found["lastBatch"] = max(batches)
+    return found
+
+
+def _conditions(
+    state: Standing, before: Mapping[str, Any], generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    running = state.phase == "Running"
+    held = {
+        "Ready": running,
+        "Progressing": state.phase in BUSY or state.reason == "ChangeTried",
+        "Degraded": state.degraded,
+    }
+    known = {c["type"]: c for c in before.get("conditions", [])}
+    found = []
+    for kind, holds in held.items():
+        status = "True" if holds else "False"
+        told = holds or kind == "Ready"
+        since = known.get(kind, {})
+        same = since.get("status") == status
+        found.append(
+            {
+                "type": kind,
+                "status": status,
+                "reason": (state.reason or state.phase) if told else "AsExpected",
+                "message": state.message[:1024] if told else "",
+                "lastTransitionTime": since["lastTransitionTime"]
+                if same and "lastTransitionTime" in since
+                else iso(now),
+                "observedGeneration": generation,
+            }
+        )
+    return found
+
+
+def patch(
+    before: Mapping[str, Any], after: Mapping[str, Any], now: datetime, figures: float
+) -> dict[str, Any] | None:
+    """The merge patch that makes ``after`` of ``before``; None if there is nothing to write yet.
+
+    Nothing but figures is written only ``figures`` seconds after the last time.
+    """
+    changed = {k: v for k, v in after.items() if before.get(k) != v}
+    gone = {k: None for k in before if k not in after and k != "figuresAt"}
+    if not changed and not gone:
+        return None
+    last = parsed(before.get("figuresAt"))
+    due = last is None or (now - last).total_seconds() >= figures
+    if not due and not gone and set(changed) <= set(FIGURES):
+        return None
+    return {**changed, **gone, "figuresAt": iso(now)}

@@ -1,0 +1,81 @@
+"""Why a pod does not do its work, in words for the job's status. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tidemill_operator.cluster import Item
+from tidemill_operator.names import name_of
+from tidemill_operator.world import leaving
+
+_PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ErrImageInspect")
+
+
+def trouble(pod: Item, hints: Mapping[str, str]) -> tuple[str, str]:
+    """A reason for programs and a sentence for people; two empty texts if there is none.
+
+    ``hints`` are what events say of pods that are stuck, by their names.
+    """
+    if leaving(pod):
+        return "", ""
+    status = pod.get("status", {})
+    for container in status.get("containerStatuses", []):
+        found = _of_container(pod, container)
+        if found[0]:
+            return found
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return "Unschedulable", f"pod {name_of(pod)} finds no node: {condition.get('message', '')}"
+    if status.get("phase") == "Failed":
+        return status.get(
+            "reason"
+        ) or "PodFailed", f"pod {name_of(pod)}: {status.get('message', 'has failed')}"
+    if hint := hints.get(name_of(pod)):
+        return "CannotStart", f"pod {name_of(pod)} cannot start: {hint}"
+    return "", ""
+
+
+def _of_container(pod: Item, container: Mapping[str, Any]) -> tuple[str, str]:
+    waiting = container.get("state", {}).get("waiting", {})
+    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    if reason in _PULL:
+        return "ImagePull", f"image {container.get('image', '')} cannot be pulled: {message or reason}"
+    if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
+        return reason, f"pod {name_of(pod)} cannot start: {message}"
+    ended = last_end(container)
+    if ended and not container.get("ready"):
+        code = ended.get("exitCode")
+        if ended.get("reason") == "OOMKilled":
+            return (
+                "OutOfMemory",
+                f"pod {name_of(pod)} was killed at its memory limit; raise it in spec.*.resources",
+            )
+        if code != 0:
+            said = str(ended.get("message") or "").strip() or f"it ended with {code}"
+            return "Crashed", f"{said} (pod {name_of(pod)}, {container.get('restartCount', 0)} restarts)"
+    return "", ""
+
+
+def last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the container ended last, if it has; now, or before it was started again."""
+    for state in ("state", "lastState"):
+        if found := container.get(state, {}).get("terminated"):
+            return dict(found)
+    return {}
+
+
+def first(pods: Iterable[Item], hints: Mapping[str, str]) -> tuple[str, str]:
+    """The first trouble of some pods."""
+    return next((found for pod in pods if (found := trouble(pod, hints))[0]), ("", ""))
+
+
+def verdict(pods: Iterable[Item], attempts: int) -> str:
+    """Why a standby driver does not fit, if it has said so: exit code 2, or an error as often as it is tried."""
+    for pod in pods:
+        for container in pod.get("status", {}).get("containerStatuses", []):
+            ended = last_end(container)
+            code = ended.get("exitCode", 0)
+            if code == 2 or (code not in (0, 143, 137) and container.get("restartCount", 0) >= attempts):
+                return str(ended.get("message") or "").strip() or f"its driver ended with {code}"
+    return ""
