@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,11 +114,25 @@ class Cluster:
         answer = await self._call("list", EVENT, "GET", EVENT.path(meta["namespace"]), query)
         return list(answer["items"])
 
-    async def apply(self, item: Item) -> Item:
+    async def log_of(self, pod: Item, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+        """The lines of a pod's log."""
+        meta = pod["metadata"]
+        path = POD.path(meta["namespace"], meta["name"], "log")
+        asked = await self.api.param_serialize(
+            "GET", path, query_params=list(query.items()), header_params={}, auth_settings=["BearerToken"]
+        )
+        answer = await self.api.call_api(*asked)
+        if answer.status != 200:
+            said = json.loads(await answer.read() or b"{}").get("message", "")
+            raise ClusterError(answer.status, f"log of {meta['name']}", said or f"HTTP {answer.status}")
+        async for line in answer.response.content:
+            yield line
+
+    async def apply(self, item: Item, manager: str = MANAGER) -> Item:
         """Server-side apply: the fields in ``item`` are ours from now on, those we had before and left out are gone."""
         kind, meta = BY_NAME[item["kind"]], item["metadata"]
         path = kind.path(meta["namespace"], meta["name"])
-        query = {"fieldManager": MANAGER, "force": "true"}
+        query = {"fieldManager": manager, "force": "true"}
         return await self._call("apply", kind, "PATCH", path, query, item, "application/apply-patch+yaml")
 
     async def patch(
