@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import typer
 
@@ -20,9 +22,10 @@ def add(app: typer.Typer, asked: list[str]) -> None:
         app.command(point.name)(_loaded(point))
 
 
-def _loaded(point: EntryPoint) -> object:
+def _loaded(point: EntryPoint) -> Callable[..., Any]:
     try:
-        return point.load()
+        found: Callable[..., Any] = point.load()
+        return found
     except ImportError as error:
         said = f"tidemill {point.name} needs: pip install 'tidemill[operator]' ({error})"
 
