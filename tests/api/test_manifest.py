@@ -113,6 +113,20 @@ def test_a_job_as_the_api_server_returns_it_is_read() -> None:
     assert job.checkpoint_id == "logs/web-logs"
 
 
+def test_a_namespace_may_begin_with_a_digit() -> None:
+    document = web_logs()
+    document["metadata"]["namespace"] = "1st-team"
+    assert complaints(document) == []
+
+
+def test_a_pod_template_is_kept_as_it_is() -> None:
+    template = {"metadata": {"labels": {"team": "logs"}}, "spec": {"nodeSelector": {"disk": "ssd"}}}
+    job, problems = parse(changed("executor.podTemplate", template))
+    assert problems == []
+    assert job is not None
+    assert job.spec.executor.pod_template == template
+
+
 def test_a_program_takes_the_place_of_queries() -> None:
     job = load(
         "apiVersion: tidemill.dev/v1alpha1\nkind: StreamingJob\nmetadata: {name: job}\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.manifests import WEB_LOGS, changed
-from tidemill.api import load, missing_secrets, parse
+from tidemill.api import load, missing_secrets, parse, secret_references
 from tidemill.errors import ManifestError
 from tidemill.secrets import MissingSecret, Secret, SecretResolver, plain
 from tidemill.sinks.kafkaclient import make
@@ -89,6 +89,55 @@ def test_every_missing_secret_is_named_with_its_remedy(tmp_path: Path) -> None:
         MissingSecret, match="put it into the file redis/password of TIDEMILL_SECRETS_DIR, or set"
     ):
         SecretResolver({}).resolve("${secret:redis/password}")
+
+
+def test_a_job_names_every_secret_that_it_needs_wherever_it_is_referred_to() -> None:
+    manifest = """\
+apiVersion: tidemill.dev/v1alpha1
+kind: StreamingJob
+metadata: {name: everywhere}
+spec:
+  sources:
+    - name: access
+      format: kafka
+      options:
+        kafka.bootstrap.servers: ${BROKERS}
+        subscribe: a
+        kafka.sasl.password: {secretRef: {name: kafka, key: password}}
+        kafka.sasl.username: ${secret:kafka/user}
+      decode: {format: json, schema: "a STRING", options: {timeZone: "${ZONE}"}}
+      deadLetter:
+        format: kafka
+        options: {kafka.bootstrap.servers: b, topic: t, kafka.sasl.password: "${secret:dead/password}"}
+  tables: [{name: hosts, format: csv, options: {path: "${HOSTS}/x"}, schema: "host STRING"}]
+  queries:
+    - name: q
+      sql: SELECT '${NOT_HERE}' AS x, '${secret:not/here}' AS y FROM access
+      sink:
+        format: kafka
+        options: {kafka.bootstrap.servers: b, topic: t, kafka.ssl.key.password: "${secret:sink/password}"}
+        encode: {format: avro, options: {recordName: "${WRITTEN}"}}
+  checkpoint: {location: "redis://:${secret:redis/password}@redis/0"}
+  conf: {a: "$${NOT_ONE} ${CONF}", b: {secretRef: {name: kafka, key: password}}}
+"""
+    secrets, variables = secret_references(load(manifest))
+    assert secrets == {
+        "dead": ("password",),
+        "kafka": ("password", "user"),
+        "redis": ("password",),
+        "sink": ("password",),
+    }
+    assert list(secrets) == sorted(secrets)
+    assert variables == ("BROKERS", "CONF", "HOSTS", "WRITTEN", "ZONE")
+
+
+def test_arguments_of_a_program_are_asked_for_secrets_too() -> None:
+    job = load(
+        "apiVersion: tidemill.dev/v1alpha1\nkind: StreamingJob\nmetadata: {name: job}\n"
+        "spec:\n  program: {inline: 'print(\"${NOT_HERE}\")', args: ['--day', '${DAY}', '${secret:a/b}']}\n"
+    )
+    assert secret_references(job) == ({"a": ("b",)}, ("DAY",))
+    assert secret_references(load(WEB_LOGS)) == ({}, ())
 
 
 def test_sql_and_other_texts_hold_no_references() -> None:

@@ -56,6 +56,24 @@ WRONG: list[tuple[str, Any, str | list[str]]] = [
     ("executor.replicas", 1001, "spec.executor.replicas: 1001 (a number) is more than 1000"),
     ("executor.podTemplate", [], "spec.executor.podTemplate: expected a mapping, not a list"),
     (
+        "executor.podTemplate",
+        {"nodeSelector": {"disk": "ssd"}},
+        (
+            "spec.executor.podTemplate: unknown field 'nodeSelector'; known: metadata, spec; what a pod has stands "
+            "below spec"
+        ),
+    ),
+    (
+        "driver.podTemplate",
+        {"metadata": {"name": "mine"}},
+        "spec.driver.podTemplate: metadata: unknown field 'name'; known: labels, annotations",
+    ),
+    (
+        "driver.podTemplate",
+        {"spec": "host"},
+        "spec.driver.podTemplate: spec: expected a mapping, not 'host'",
+    ),
+    (
         "executor.resources",
         {"limits": {"memory": "4 GB"}},
         "spec.executor.resources.limits.memory: '4 GB' is no quantity, like '500m', '2' or '4Gi'",
@@ -393,6 +411,20 @@ WRONG: list[tuple[str, Any, str | list[str]]] = [
         "spec.stopAt: '3 am UTC' has no time of day; write HH:MM and a time zone, like '03:00 Europe/Paris'",
     ),
     ("stopAt", "03:00 CEST", "spec.stopAt: 'CEST' is no time zone; write one like 'Europe/Paris' or 'UTC'"),
+    ("restarts", {}, "spec.restarts.schedule: required field is missing"),
+    (
+        "restarts",
+        {"schedule": "0 3 * * *", "timezone": "UTC"},
+        "spec.restarts.timezone: unknown field; did you mean 'timeZone'?",
+    ),
+    (
+        "restarts",
+        {"schedule": "0 25 * * *", "timeZone": "Paris"},
+        [
+            "spec.restarts.schedule: '0 25 * * *': hour (the 2nd field): 25 is not within 0 to 23",
+            "spec.restarts.timeZone: 'Paris' is no time zone; did you mean 'Europe/Paris'?",
+        ],
+    ),
     # Triggers, modes and sinks
     (
         "queries.0.trigger",
@@ -559,6 +591,11 @@ def test_the_manifest_that_is_made_wrong_is_right() -> None:
         ),
         ("metadata", {"name": "a" * 41}, f"metadata.name: '{'a' * 41}' is longer than 40 characters"),
         ("metadata", {}, "metadata.name: required field is missing"),
+        (
+            "metadata",
+            {"name": "a", "namespace": "Logs"},
+            "metadata.namespace: 'Logs' is no namespace; write lower-case letters, digits and -",
+        ),
     ],
 )
 def test_the_frame_is_checked_too(field: str, value: Any, expected: str) -> None:

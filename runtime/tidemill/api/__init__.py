@@ -15,18 +15,33 @@
 'append'
 """
 
-from tidemill.api.job import GROUP, KIND, VERSION, Checkpoint, JobSpec, Metadata, Status, StreamingJob
-from tidemill.api.load import inspect, load, manifest_text, missing_secrets, parse
+from tidemill.api.cron import Schedule, parse_schedule
+from tidemill.api.job import GROUP, KIND, VERSION, Checkpoint, JobSpec, Metadata, Restarts, StreamingJob
+from tidemill.api.load import inspect, load, manifest_text, parse
 from tidemill.api.moments import StopAt, parse_duration, parse_stop_at
 from tidemill.api.problems import Problem
 from tidemill.api.query import Encode, Program, Query, Sink, Trigger
+from tidemill.api.references import References, missing_secrets, secret_references
 from tidemill.api.source import DeadLetter, Decode, DropDuplicates, Function, Source, Table, Watermark
+from tidemill.api.status import (
+    Certificates,
+    Completion,
+    Condition,
+    Phase,
+    QueryStatus,
+    Refusal,
+    Restart,
+    Status,
+)
 
 __all__ = [
     "GROUP",
     "KIND",
     "VERSION",
+    "Certificates",
     "Checkpoint",
+    "Completion",
+    "Condition",
     "DeadLetter",
     "Decode",
     "DropDuplicates",
@@ -34,9 +49,16 @@ __all__ = [
     "Function",
     "JobSpec",
     "Metadata",
+    "Phase",
     "Problem",
     "Program",
     "Query",
+    "QueryStatus",
+    "References",
+    "Refusal",
+    "Restart",
+    "Restarts",
+    "Schedule",
     "Sink",
     "Source",
     "Status",
@@ -51,5 +73,7 @@ __all__ = [
     "missing_secrets",
     "parse",
     "parse_duration",
+    "parse_schedule",
     "parse_stop_at",
+    "secret_references",
 ]

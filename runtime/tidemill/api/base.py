@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -13,7 +13,7 @@ from pydantic.annotated_handlers import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from tidemill.api import moments
+from tidemill.api import cel, moments
 from tidemill.api.document import describe
 from tidemill.api.problems import Path
 from tidemill.errors import ParseException
@@ -39,6 +39,19 @@ class Rule:
     cel: str | None = None
     says: str = ""
     """The API server's message; it cannot name values or lines."""
+    at: str = ""
+    """The field that the API server names, like ``.schema``; the part itself where empty."""
+    reason: Literal["Invalid", "Required", "Forbidden"] = "Invalid"
+    """How the API server begins: ``Required value: ...`` and ``Forbidden: ...`` need not show the value."""
+
+    def validation(self) -> dict[str, str]:
+        """The entry of ``x-kubernetes-validations``."""
+        said = {"message": self.says, "rule": self.cel or ""}
+        if self.at:
+            said["fieldPath"] = self.at
+        if self.reason != "Invalid":
+            said["reason"] = f"FieldValue{self.reason}"
+        return said
 
 
 class Part(BaseModel):
@@ -59,7 +72,7 @@ class Part(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler.resolve_ref_schema(handler(core))
-        if found := [{"rule": rule.cel, "message": rule.says} for rule in cls.RULES if rule.cel]:
+        if found := [rule.validation() for rule in cls.RULES if rule.cel]:
             schema["x-kubernetes-validations"] = found
         return schema
 
@@ -161,7 +174,17 @@ DNS_LABEL_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 SqlName = Annotated[
     str,
-    Field(min_length=1, max_length=63, pattern=SQL_NAME_PATTERN),
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=SQL_NAME_PATTERN,
+        json_schema_extra=cel.extra(
+            cel.validation(
+                f"!(self.lowerAscii() in {cel.one_of(sorted(_RESERVED))})",
+                "is a word of SQL; a query could not name it; add a word, like 'order_rows'",
+            )
+        ),
+    ),
     AfterValidator(_no_keyword),
 ]
 """A name that SQL takes without quotes. 63 characters: it also becomes a metric label and part of a file name."""
@@ -171,6 +194,7 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=255)]
 EXPLANATIONS = {
     SQL_NAME_PATTERN: "is no name; write letters, digits and _, and no digit first, so that SQL needs no quotes",
     DNS_LABEL_PATTERN: "is no name in Kubernetes; write lower-case letters, digits and -, beginning with a letter",
+    moments.DURATION_PATTERN: "is no duration; write a number and a unit, like '60 seconds' or '1 hour'",
     moments.STOP_AT_PATTERN: "is no time of day with a zone, like '03:00 Europe/Paris'",
 }
 """Patterns in words; fields add their own by `explained`."""
@@ -212,10 +236,21 @@ def _check_type(ddl: str) -> str:
 Ddl = Annotated[str, Field(min_length=1, max_length=20_000), AfterValidator(_check_ddl)]
 TypeDdl = Annotated[str, Field(min_length=1, max_length=2_000), AfterValidator(_check_type)]
 
-_Duration = Field(min_length=1, max_length=100, json_schema_extra={"pattern": moments.DURATION_PATTERN})
-Delay = Annotated[str, _Duration, AfterValidator(moments.check_delay)]
-Interval = Annotated[str, _Duration, AfterValidator(moments.check_interval)]
-Period = Annotated[str, _Duration, AfterValidator(moments.check_period)]
+
+def _duration(*rules: cel.Validation) -> Any:
+    said = cel.extra(*rules, pattern=moments.DURATION_PATTERN)
+    return Field(min_length=1, max_length=100, json_schema_extra=said)
+
+
+_NOT_NEGATIVE = cel.validation(
+    f"!{cel.fits(moments.NEGATIVE_PATTERN)}", "is negative; write '0 seconds' or longer"
+)
+_FIXED = cel.validation(f"!{cel.fits('(?i)month|year')}", "has no fixed length; write it in days or hours")
+_NOT_ZERO = cel.validation(cel.fits("[1-9]"), "is nothing; a refresh period is longer")
+
+Delay = Annotated[str, _duration(_NOT_NEGATIVE), AfterValidator(moments.check_delay)]
+Interval = Annotated[str, _duration(_NOT_NEGATIVE, _FIXED), AfterValidator(moments.check_interval)]
+Period = Annotated[str, _duration(_NOT_NEGATIVE, _FIXED, _NOT_ZERO), AfterValidator(moments.check_period)]
 
 
 # --- Options --------------------------------------------------------------------------------------------------------
@@ -275,12 +310,40 @@ def _check_references(value: str) -> str:
 SecretText = Annotated[str, AfterValidator(_check_references)]
 """A text that may hold ``${NAME}``."""
 
+
+def _text_of(pattern: re.Pattern[str]) -> dict[str, Any]:
+    # Go knows no lookahead; `.` and `..` are refused by the operator.
+    plain = pattern.pattern.replace(r"(?!\.{1,2}\Z)", "").removesuffix(r"\Z")
+    return {"type": "string", "minLength": 1, "maxLength": 253, "pattern": f"^{plain}$"}
+
+
+# Texts, numbers, booleans and a secretRef. A structural schema has one type or none, and int-or-string knows no
+# booleans; so there is none, and what bounds lists and mappings says that no list and one mapping will do.
+_OPTION_SCHEMA = {
+    "x-kubernetes-preserve-unknown-fields": True,
+    "maxLength": LONGEST_VALUE,
+    "minItems": 1,
+    "maxItems": 0,
+    "maxProperties": 1,
+    "required": ["secretRef"],
+    "properties": {
+        "secretRef": {
+            "description": "A key of a Kubernetes Secret in the job's namespace.",
+            "type": "object",
+            "required": ["name", "key"],
+            "properties": {
+                "name": {"description": "The name of the Secret.", **_text_of(_SECRET_NAME)},
+                "key": {"description": "The key in it.", **_text_of(_SECRET_KEY)},
+            },
+        }
+    },
+}
+
 OptionValue = Annotated[
     SecretText,
     Field(max_length=LONGEST_VALUE),
     BeforeValidator(as_text),
-    # Texts, numbers, booleans and a secretRef: no structural schema says so, and int-or-string knows no booleans.
-    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True}),
+    WithJsonSchema(_OPTION_SCHEMA),
 ]
 Options = Annotated[dict[str, OptionValue], Field(max_length=200)]
 
@@ -299,4 +362,4 @@ else:
         BeforeValidator(_free),
         WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
     ]
-"""Something that another part of the cluster checks, such as a pod template."""
+"""Something that another part of the cluster checks."""

@@ -14,10 +14,12 @@ from typing import Any
 
 import yaml
 
-from tidemill.api.base import Part
+from tidemill.api import cel
+from tidemill.api.base import DNS_LABEL_PATTERN, EXPLANATIONS, Part
 from tidemill.api.generate import arguments, write_or_check
-from tidemill.api.job import GROUP, KIND, VERSION, JobSpec, Metadata, Status, StreamingJob
+from tidemill.api.job import GROUP, KIND, VERSION, JobSpec, StreamingJob
 from tidemill.api.load import fields_of
+from tidemill.api.status import Status
 
 PLURAL = "streamingjobs"
 FILE = f"{PLURAL}.{GROUP}.yaml"
@@ -32,11 +34,19 @@ _KEPT = (
 
 _COLUMNS = (
     ("Phase", "string", ".status.phase", "Where the job is in its life"),
+    ("Ready", "integer", ".status.readyReplicas", "Executors that serve the driver"),
     ("Wanted", "integer", ".spec.executor.replicas", "Executors that are asked for"),
-    ("Executors", "integer", ".status.replicas", "Executors that are there"),
-    ("Message", "string", ".status.message", "The sentence to the phase"),
+    ("Lag", "integer", ".status.lagRows", "Rows that wait in the sources"),
+    ("Last Batch", "date", ".status.lastCommit", "How long ago a batch was committed"),
     ("Age", "date", ".metadata.creationTimestamp", "Since when it is there"),
+    ("Revision", "string", ".status.revision", "The revision that runs"),
+    ("Image", "string", ".status.image", "The image of that revision"),
+    ("Next Restart", "string", ".status.restart.next", "When it is to restart on plan"),
+    ("Message", "string", ".status.message", "Why it is in that phase"),
 )
+"""The last one is as long as it likes: kubectl pads the others only, and a job that is well has no message."""
+_WIDE = {"Revision", "Image", "Next Restart"}
+"""Columns of ``kubectl get -o wide`` only."""
 
 
 def structural(model: type[Part]) -> dict[str, Any]:
@@ -93,22 +103,49 @@ def _has_defaults(schema: dict[str, Any]) -> bool:
     return any("default" in part or _has_defaults(part) for part in schema.get("properties", {}).values())
 
 
+_NAME = {
+    **cel.validation(
+        cel.fits(DNS_LABEL_PATTERN, "self.metadata.name"),
+        EXPLANATIONS[DNS_LABEL_PATTERN],
+        "self.metadata.name",
+    ),
+    "fieldPath": ".metadata.name",
+}
+
+
+def _in_words(schema: dict[str, Any]) -> dict[str, Any]:
+    """``schema`` with a rule and a sentence in place of each pattern: ``should match '^[a-z...'`` helps nobody."""
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return schema  # CEL cannot look into it
+    said = {
+        key: {name: _in_words(value) for name, value in below.items()} if key == "properties" else below
+        for key, below in schema.items()
+        if key != "pattern"
+    }
+    for key in ("items", "additionalProperties"):
+        if key in said:
+            said[key] = _in_words(said[key])
+    if pattern := schema.get("pattern"):
+        # A quantity may be a number, too.
+        value = "string(self)" if schema.get("x-kubernetes-int-or-string") else "self"
+        rule = cel.validation(cel.fits(pattern, value), EXPLANATIONS[pattern], value)
+        said["x-kubernetes-validations"] = [rule, *schema.get("x-kubernetes-validations", ())]
+    return said
+
+
 def definition() -> dict[str, Any]:
     """The whole CustomResourceDefinition as plain data."""
-    name = structural(Metadata)["properties"]["name"]
     root = {
         "description": StreamingJob.__doc__,
         "type": "object",
         "required": ["metadata", "spec"],
+        "x-kubernetes-validations": [_NAME, *(rule.validation() for rule in StreamingJob.RULES if rule.cel)],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            # Of metadata a definition may restrict names only.
-            "metadata": {
-                "type": "object",
-                "properties": {"name": {key: name[key] for key in ("type", "maxLength", "pattern")}},
-            },
-            "spec": structural(JobSpec),
+            # Of metadata a definition may restrict names only, and a rule can point only to what is written here.
+            "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 40}}},
+            "spec": _in_words(structural(JobSpec)),
             "status": structural(Status),
         },
     }
@@ -127,7 +164,7 @@ def definition() -> dict[str, Any]:
         },
         "additionalPrinterColumns": [
             {"name": title, "type": kind, "jsonPath": path, "description": meaning}
-            | ({"priority": 1} if title == "Message" else {})
+            | ({"priority": 1} if title in _WIDE else {})
             for title, kind, path, meaning in _COLUMNS
         ],
     }

@@ -13,11 +13,14 @@ from tidemill.api.base import EXPLANATIONS, Part
 from tidemill.api.crd import structural
 from tidemill.api.formats import ROLES, Format, Option
 from tidemill.api.generate import arguments, write_or_check
-from tidemill.api.job import Status, StreamingJob
+from tidemill.api.job import StreamingJob
 from tidemill.api.load import fields_of, part_of
+from tidemill.api.status import Status
 
 COMMAND = "python -m tidemill.api.docs docs/"
 FILE = "manifest.md"
+_LONGEST_PATTERN = 60
+"""Nobody reads a longer one; the description says what it means."""
 
 EXAMPLE = """\
 apiVersion: tidemill.dev/v1alpha1
@@ -104,7 +107,8 @@ def text() -> str:
     """The page."""
     parts = [_INTRODUCTION.replace("@EXAMPLE@", EXAMPLE).replace("@COMMAND@", COMMAND)]
     parts += [_table(path, model) for path, model in _models(StreamingJob, "")]
-    parts += [_table("status", Status), _formats()]
+    parts += [_table(path, model) for path, model in _models(Status, "status")]
+    parts.append(_formats())
     return "\n".join(parts)
 
 
@@ -125,9 +129,14 @@ def _table(path: str, model: type[Part]) -> str:
     for name, said in schema["properties"].items():
         default = "**required**" if name in required else _default(said)
         lines.append(f"| `{name}` | {_type(name, said, below[name])} | {default} | {_cell(_meaning(said))} |")
-    if rules := schema.get("x-kubernetes-validations"):
-        lines += ["\nRules, which the API server holds too:\n", *(f"- {rule['message']}" for rule in rules)]
+    rules = schema.get("x-kubernetes-validations", ())
+    lines += _rules("Rules, which the API server holds too", [r for r in rules if "oldSelf" not in r["rule"]])
+    lines += _rules("What cannot be changed on a cluster", [r for r in rules if "oldSelf" in r["rule"]])
     return "\n".join(lines) + "\n"
+
+
+def _rules(title: str, rules: list[dict[str, str]]) -> list[str]:
+    return [f"\n{title}:\n", *(f"- {rule['message']}" for rule in rules)] if rules else []
 
 
 def _default(said: dict[str, Any]) -> str:
@@ -171,7 +180,7 @@ def _bounds(said: dict[str, Any]) -> str:
         least = f"{said['minItems']} to " if "minItems" in said else "at most "
         bounds.append(f"{least}{said['maxItems']} entries")
     pattern = said.get("pattern")
-    if pattern in EXPLANATIONS:
+    if pattern in EXPLANATIONS and len(pattern) <= _LONGEST_PATTERN:
         bounds.append(f"matches `{pattern}`")
     return f" ({'; '.join(bounds)})" if bounds else ""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field
 
-from tidemill.api import moments, rules
+from tidemill.api import cel, moments, rules
 from tidemill.api.base import (
     DNS_LABEL_PATTERN,
     FreeObject,
@@ -14,30 +15,27 @@ from tidemill.api.base import (
     Part,
     Rule,
     SecretText,
-    as_text,
     explained,
 )
+from tidemill.api.cron import Schedule, check_schedule, parse_schedule
+from tidemill.api.pods import Driver, Executor
 from tidemill.api.query import Program, Query
 from tidemill.api.source import Function, Source, Table
+from tidemill.api.status import list_map
 
 GROUP = "tidemill.dev"
 VERSION = "v1alpha1"
 KIND = "StreamingJob"
 
-_QUANTITY_PATTERN = explained(
-    r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi)?$", "is no quantity, like '500m', '2' or '4Gi'"
+_NAMESPACE_PATTERN = explained(
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "is no namespace; write lower-case letters, digits and -"
 )
 _CHECKPOINT_PATTERN = explained(
     r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?(/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)*$",
     "is no checkpoint id; write letters, digits, '-', '_', '.' and '/', beginning and ending with a letter or digit",
 )
 
-Quantity = Annotated[
-    str,
-    Field(max_length=32, pattern=_QUANTITY_PATTERN),
-    BeforeValidator(as_text),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 32, "pattern": _QUANTITY_PATTERN}),
-]
+_SCHEME = "self.location.split('://')[0]"
 
 
 class Metadata(Part):
@@ -51,12 +49,16 @@ class Metadata(Part):
         "within Kubernetes' 63.",
     )
     namespace: str | None = Field(
-        default=None, max_length=63, pattern=DNS_LABEL_PATTERN, description="On a cluster: where it lives."
+        default=None, max_length=63, pattern=_NAMESPACE_PATTERN, description="On a cluster: where it lives."
     )
     labels: dict[str, str] = Field(
         default_factory=dict, description="For selecting; the job's pods get them too."
     )
-    annotations: dict[str, str] = Field(default_factory=dict, description="For tools; no effect.")
+    annotations: dict[str, str] = Field(
+        default_factory=dict,
+        description="For tools. On a cluster `tidemill.dev/restart-at: 2024-05-01T12:00:00Z` asks for a restart at that "
+        "time, after the batch at hand.",
+    )
     generation: int | None = Field(default=None, description="Written by the API server.")
     uid: str | None = Field(default=None, description="Written by the API server.")
     resource_version: str | None = Field(default=None, description="Written by the API server.")
@@ -93,45 +95,51 @@ class Checkpoint(Part):
         "to start, for when going on would be a mistake. A restart of the same job always goes on.",
     )
 
-    RULES: ClassVar = (Rule(rules.check_location),)
-
-
-class Resources(Part):
-    """What a pod asks of its node, as in Kubernetes."""
-
-    requests: dict[str, Quantity] = Field(
-        default_factory=dict, max_length=16, description="What is set aside, like `{cpu: 500m, memory: 1Gi}`."
-    )
-    limits: dict[str, Quantity] = Field(
-        default_factory=dict,
-        max_length=16,
-        description="What it may use at most. The memory limit bounds DuckDB.",
+    RULES: ClassVar = (
+        Rule(
+            rules.check_location,
+            f"!has(self.location) || !self.location.contains('://') || {_SCHEME}.contains('${{') || "
+            f"{_SCHEME} in {cel.one_of(rules.LOCATIONS)}",
+            f"a checkpoint is kept in a directory, or at {', '.join(f'{scheme}://' for scheme in rules.LOCATIONS)}",
+            at=".location",
+        ),
     )
 
 
-class Driver(Part):
-    """The pod that plans batches and commits them. On a cluster only."""
+class Restarts(Part):
+    """Planned restarts: each finishes the batch at hand, commits, and goes on with a fresh driver. On a cluster only."""
 
-    resources: Resources = Field(default_factory=Resources, description="By default what the platform sets.")
-    pod_template: FreeObject = Field(
-        default_factory=dict,
-        description="A pod template that is laid over ours, for anything else a pod can have.",
+    schedule: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_schedule)] = Field(
+        json_schema_extra=cel.extra(*cel.schedule()),
+        description="When, as cron writes it: minute, hour, day of the month, month and weekday, like `0 3 * * *` (every "
+        "night at three) or `30 2 * * sun`. `*`, numbers, ranges (`1-5`), steps (`*/2`) and lists (`1,15`); months and "
+        "weekdays by name, too. Where a day of the month and a weekday are given, either is enough. At least 5 minutes "
+        "apart. A time that summer time skips comes an hour later; of one that comes twice the first counts.",
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(moments.check_zone)] = Field(
+        default="UTC",
+        json_schema_extra=cel.extra(*cel.zone()),
+        description="The zone that `schedule` is meant in, like `Europe/Paris`.",
     )
 
 
-class Executor(Part):
-    """The pods that run the stages. On a cluster only: a laptop runs them on threads of one process."""
-
-    replicas: int = Field(
-        default=1,
-        ge=0,
-        le=1000,
-        description="How many. 1000, because a job has at most 1024 shards of state to spread over them.",
+def _apart(one: str, other: str) -> Rule:
+    """Sources, tables and queries share one name space, without regard to case."""
+    return Rule(
+        cel=f"!has(self.{one}) || !has(self.{other}) || !self.{one}.exists(a, "
+        f"self.{other}.exists(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+        says=f"sources, tables and queries share one name space, without regard to case: a name of {one} is in "
+        f"{other}, too",
+        at=f".{other}",
     )
-    resources: Resources = Field(default_factory=Resources, description="By default what the platform sets.")
-    pod_template: FreeObject = Field(
-        default_factory=dict,
-        description="A pod template that is laid over ours, for anything else a pod can have.",
+
+
+def _named_once(key: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.{key}) || "
+        f"self.{key}.all(a, self.{key}.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+        says=f"two {key} have the same name, without regard to case; SQL could not tell them apart",
+        at=f".{key}",
     )
 
 
@@ -141,25 +149,25 @@ class JobSpec(Part):
     sources: list[Source] = Field(
         default_factory=list,
         max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=list_map("name"),
         description="The streams that queries read.",
     )
     tables: list[Table] = Field(
         default_factory=list,
         max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=list_map("name"),
         description="The static sides of joins.",
     )
     functions: list[Function] = Field(
         default_factory=list,
         max_length=64,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=list_map("name"),
         description="Python functions for the queries' SQL.",
     )
     queries: list[Query] = Field(
         default_factory=list,
         max_length=32,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        json_schema_extra=list_map("name"),
         description="What is computed, and where it goes.",
     )
     program: Program | None = Field(
@@ -178,9 +186,14 @@ class JobSpec(Part):
     stop_at: str | None = Field(
         default=None,
         max_length=64,
-        json_schema_extra={"pattern": moments.STOP_AT_PATTERN},
+        json_schema_extra=cel.extra(*cel.zone_of_stop_at(), pattern=moments.STOP_AT_PATTERN),
         description="A time of day and its zone, like `03:00 Europe/Paris`: the job then finishes its batch, commits "
         "and stops; the next start goes on.",
+    )
+    restarts: Restarts | None = Field(
+        default=None,
+        description="When to restart on plan, for credentials or memory that age. By default never. No effect on a "
+        "laptop.",
     )
     conf: Annotated[dict[str, OptionValue], Field(max_length=200)] = Field(
         default_factory=dict,
@@ -205,74 +218,22 @@ class JobSpec(Part):
         Rule(
             rules.check_kind_of_job,
             "has(self.program) || (has(self.queries) && size(self.queries) > 0)",
-            "give queries or a program",
+            "give queries (with a name, sql and a sink) or a program",
+            at=".queries",
+            reason="Required",
         ),
         Rule(
             cel="!has(self.program) || [has(self.sources) && size(self.sources) > 0, has(self.tables) && "
             "size(self.tables) > 0, has(self.functions) && size(self.functions) > 0, has(self.queries) && "
             "size(self.queries) > 0].all(given, !given)",
-            says="a program has its own sources, tables, functions and queries; leave them out of the manifest",
+            says="a program has sources, tables, functions and queries of its own; leave either the program or these out",
+            at=".program",
+            reason="Forbidden",
         ),
-        Rule(
-            rules.check_names,
-            "!has(self.sources) || !has(self.tables) || "
-            "!self.sources.exists(s, self.tables.exists(t, t.name == s.name))",
-            "sources, tables and queries share one name space: a source and a table have the same name",
-        ),
-        Rule(
-            cel="!has(self.queries) || !has(self.sources) || "
-            "!self.queries.exists(q, self.sources.exists(s, s.name == q.name))",
-            says="sources, tables and queries share one name space: a query and a source have the same name",
-        ),
-        Rule(
-            cel="!has(self.queries) || !has(self.tables) || "
-            "!self.queries.exists(q, self.tables.exists(t, t.name == q.name))",
-            says="sources, tables and queries share one name space: a query and a table have the same name",
-        ),
+        Rule(rules.check_names),
+        *(_apart(*pair) for pair in combinations(("sources", "tables", "queries"), 2)),
+        *(_named_once(key) for key in ("sources", "tables", "queries", "functions")),
         Rule(rules.check_stop_at),
-    )
-
-
-class Condition(Part):
-    """One condition, as everywhere in Kubernetes."""
-
-    type: str = Field(max_length=316, description="What it is about, like `Ready`.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    reason: str = Field(default="", max_length=1024, description="One word for programs.")
-    message: str = Field(default="", max_length=32_768, description="A sentence for people.")
-    last_transition_time: str | None = Field(
-        default=None, json_schema_extra={"format": "date-time"}, description="When it last changed."
-    )
-    observed_generation: int | None = Field(
-        default=None,
-        ge=0,
-        json_schema_extra={"format": "int64"},
-        description="The generation it was seen on.",
-    )
-
-
-class Status(Part):
-    """What the operator has seen. Never written by hand; read on a laptop only to be passed over."""
-
-    phase: str | None = Field(default=None, max_length=64, description="One word for `kubectl get`.")
-    message: str | None = Field(default=None, max_length=32_768, description="The sentence to the phase.")
-    observed_generation: int | None = Field(
-        default=None,
-        ge=0,
-        json_schema_extra={"format": "int64"},
-        description="The generation that was acted on.",
-    )
-    replicas: int = Field(
-        default=0, ge=0, json_schema_extra={"format": "int32"}, description="Executors that are there."
-    )
-    label_selector: str | None = Field(
-        default=None, max_length=4096, description="Selects the executors' pods, for autoscalers."
-    )
-    conditions: list[Condition] = Field(
-        default_factory=list,
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="The conditions Ready, Progressing and Degraded.",
     )
 
 
@@ -286,6 +247,19 @@ class StreamingJob(Part):
     # Not `Status`: a job read from a cluster with a newer operator may have more in it, and nothing here needs it.
     status: FreeObject | None = Field(default=None, description="Written by the operator.")
 
+    RULES: ClassVar = (
+        Rule(
+            cel="!has(oldSelf.status) || !has(oldSelf.status.generation) || "
+            "(has(oldSelf.status.phase) && oldSelf.status.phase == 'Suspended') || "
+            f"({cel.unchanged('spec.checkpoint.location')} && {cel.unchanged('spec.checkpoint.id')})",
+            says="where the checkpoint of a job that has run is kept (location, id) changes only while the job is "
+            "suspended, or it would begin anew beside what it has written: set suspend: true, wait for the phase "
+            "Suspended, copy the checkpoint with `tidemill checkpoint copy`, then change this",
+            at=".spec.checkpoint",
+            reason="Forbidden",
+        ),
+    )
+
     @property
     def name(self) -> str:
         return self.metadata.name
@@ -294,6 +268,12 @@ class StreamingJob(Part):
     def checkpoint_id(self) -> str:
         """The name of the checkpoint in its location."""
         return self.spec.checkpoint.id or f"{self.metadata.namespace or 'default'}/{self.metadata.name}"
+
+    @property
+    def restarts(self) -> Schedule | None:
+        """When it is to restart; None: never by itself."""
+        said = self.spec.restarts
+        return parse_schedule(said.schedule, said.time_zone) if said else None
 
     @property
     def stop_at(self) -> moments.StopAt | None:

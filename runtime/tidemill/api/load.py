@@ -16,8 +16,9 @@ from tidemill.api.base import EXPLANATIONS, Part
 from tidemill.api.document import Document, describe, read_documents
 from tidemill.api.job import KIND, StreamingJob
 from tidemill.api.problems import Path, Problem, dotted, line_of
+from tidemill.api.references import missing_secrets
 from tidemill.errors import ManifestError, did_you_mean, nearest
-from tidemill.secrets import MissingSecret, SecretResolver
+from tidemill.secrets import SecretResolver
 
 _LARGEST = 3 * 1024 * 1024
 """A cluster's API server takes 1.5 MB (etcd's limit); YAML may be a little longer than JSON."""
@@ -67,31 +68,6 @@ def parse(data: object) -> tuple[StreamingJob | None, list[Problem]]:
         Problem(path, message) for path, message in _broken_rules(StreamingJob, raw, ()) if path not in told
     ]
     return (None if problems else job), problems
-
-
-def missing_secrets(job: StreamingJob, resolver: SecretResolver) -> list[Problem]:
-    """Every reference of ``job`` that leads nowhere."""
-    found = []
-    for path, text in _texts(job.model_dump(by_alias=True, exclude_none=True), ()):
-        if path[:1] == ("spec",) and holds_references(path):
-            try:
-                resolver.resolve(text)
-            except MissingSecret as error:
-                found.append(Problem(path, str(error)))
-    return found
-
-
-def holds_references(path: Path) -> bool:
-    """Whether the text at ``path`` may hold ``${NAME}``: options, conf, arguments and the checkpoint's location."""
-    return (
-        path[-2:-1] == ("options",)
-        or path[1:2] == ("conf",)
-        or path[1:3]
-        in (
-            ("program", "args"),
-            ("checkpoint", "location"),
-        )
-    )
 
 
 # --- Which document -------------------------------------------------------------------------------------------------
@@ -196,14 +172,6 @@ def _broken_rules(model: type[Part], raw: Mapping[str, Any], path: Path) -> Iter
             for i, item in enumerate(value):
                 if isinstance(item, dict):
                     yield from _broken_rules(below, item, (*path, key, i))
-
-
-def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield from _texts(item, (*path, key))
 
 
 # --- Pydantic's errors in our words ---------------------------------------------------------------------------------

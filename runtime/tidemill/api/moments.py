@@ -29,10 +29,14 @@ DURATION_PATTERN = (
 )
 """Spark's interval text. Both Python and the API server (Go) read this expression alike."""
 
+NEGATIVE_PATTERN = r"(?i)^\s*(interval\s)?\s*-[0-9.]*[1-9][0-9.]*\s*[a-z]+\s*$"
+"""A duration of one term, less than zero: as much as an expression can tell of its sign."""
+
 _TERM = re.compile(r"([-+]?[0-9]+(?:\.[0-9]+)?)\s*([a-z]+)", re.I)
 _WORD = re.compile(r"[a-z]+", re.I)
 
 STOP_AT_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9] [A-Za-z][A-Za-z0-9_+/-]*$"
+ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+/-]*$"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -119,11 +123,17 @@ def parse_stop_at(text: str) -> StopAt:
         )
     if zone is None:
         raise ValueError(f"{text!r} has no time zone; write one after the time, like '{clock} Europe/Paris'")
-    if zone not in (zones := available_timezones()):
-        raise ValueError(f"{zone!r} is no time zone{_nearest_zone(zone, zones)}")
+    place = parse_zone(zone)
     if not re.match(STOP_AT_PATTERN, text):
         raise ValueError(f"{text!r}: write one space between the time and the zone, as in '{clock} {zone}'")
-    return StopAt(time.fromisoformat(clock), ZoneInfo(zone))
+    return StopAt(time.fromisoformat(clock), place)
+
+
+def parse_zone(name: str) -> ZoneInfo:
+    """A time zone by its name, like ``Europe/Paris``. ValueError, with the nearest one that exists."""
+    if name not in (zones := available_timezones()):
+        raise ValueError(f"{name!r} is no time zone{_nearest_zone(name, zones)}")
+    return ZoneInfo(name)
 
 
 def _nearest_zone(zone: str, zones: set[str]) -> str:
@@ -140,3 +150,8 @@ def _nearest_zone(zone: str, zones: set[str]) -> str:
 def check_stop_at(text: str) -> str:
     parse_stop_at(text)
     return text
+
+
+def check_zone(name: str) -> str:
+    parse_zone(name)
+    return name

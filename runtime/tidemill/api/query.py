@@ -15,9 +15,18 @@ from tidemill.api.base import (
     Rule,
     SecretText,
     SqlName,
+    explained,
 )
 from tidemill.api.formats import SINKS
 from tidemill.api.option_rules import check_options
+
+_CONFIG_MAP_PATTERN = explained(
+    r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+    "is no name of a ConfigMap; write lower-case letters, digits, - and .",
+)
+_KEY_PATTERN = explained(
+    r"^[-._a-zA-Z0-9]+$", "is no key of a ConfigMap; write letters, digits, -, _ and ., as in 'job.py'"
+)
 
 OutputMode = Literal["append", "update", "complete"]
 
@@ -74,22 +83,30 @@ class Sink(Part):
         Rule(
             rules.check_partition_by,
             f"!has(self.partitionBy) || size(self.partitionBy) == 0 || self.format in {rules.FILE_SINKS}",
-            "partitionBy is for file sinks",
+            "partitionBy is for file sinks; others have no directories to divide",
+            at=".partitionBy",
+            reason="Forbidden",
         ),
         Rule(
             rules.check_encode,
             "!has(self.encode) || self.format == 'kafka'",
             "encode is for kafka; other formats write columns",
+            at=".encode",
+            reason="Forbidden",
         ),
         Rule(
             rules.check_key,
             "!has(self.key) || size(self.key) == 0 || (self.format == 'kafka' && has(self.encode))",
-            "key names the key of encoded kafka records",
+            "key names the key of encoded kafka records; add encode, or leave key out",
+            at=".key",
+            reason="Forbidden",
         ),
         Rule(
             cel="!has(self.key) || size(self.key) < 2 || !has(self.encode) || "
             "(has(self.encode.keyFormat) && self.encode.keyFormat != 'text')",
-            says="a key of several columns needs encode.keyFormat json or avro",
+            says="a key of several columns needs keyFormat json or avro",
+            at=".encode",
+            reason="Forbidden",
         ),
     )
 
@@ -146,7 +163,9 @@ class Query(Part):
         Rule(
             rules.check_mode,
             f"!(self.sink.format in {rules.FILE_SINKS}) || !has(self.outputMode) || self.outputMode == 'append'",
-            "a file sink takes outputMode append only: files that readers have seen cannot change",
+            "a file sink takes append only: files that readers have seen cannot change",
+            at=".outputMode",
+            reason="Forbidden",
         ),
     )
 
@@ -156,12 +175,10 @@ class ConfigMapFile(Part):
 
     name: str = Field(
         max_length=253,
-        pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        pattern=_CONFIG_MAP_PATTERN,
         description="The ConfigMap, in the job's namespace.",
     )
-    key: str = Field(
-        max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="The key that holds the program."
-    )
+    key: str = Field(max_length=253, pattern=_KEY_PATTERN, description="The key that holds the program.")
 
 
 class Program(Part):

@@ -238,7 +238,7 @@ def check_mode(raw: Raw) -> Iterator[Finding]:
 
 # --- Jobs ---------------------------------------------------------------------------------------------------------
 
-_LOCATIONS = (
+LOCATIONS = [
     "file",
     "redis",
     "rediss",
@@ -246,7 +246,7 @@ _LOCATIONS = (
     "rediss+sentinel",
     "redis+cluster",
     "rediss+cluster",
-)
+]
 _PARTS_OF_QUERIES = ("sources", "tables", "functions", "queries")
 
 
@@ -283,10 +283,9 @@ def check_names(raw: Raw) -> Iterator[Finding]:
 def check_location(raw: Raw) -> Iterator[Finding]:
     """The scheme of a checkpoint's location, if it has one."""
     scheme, slashes, _ = (text(raw, "location") or "").partition("://")
-    if slashes and "${" not in scheme and scheme not in _LOCATIONS:
+    if slashes and "${" not in scheme and scheme not in LOCATIONS:
         hint = (
-            did_you_mean(scheme, _LOCATIONS)
-            or f"; known: {', '.join(_LOCATIONS)}, or a directory without any"
+            did_you_mean(scheme, LOCATIONS) or f"; known: {', '.join(LOCATIONS)}, or a directory without any"
         )
         yield ("location",), f"a checkpoint cannot be kept at {scheme}://{hint}"
 

@@ -147,35 +147,49 @@ class Source(Part):
             rules.check_shape,
             "!(has(self.schema) && has(self.decode))",
             "give either schema (of files) or decode (of records), not both",
+            at=".decode",
+            reason="Forbidden",
         ),
         Rule(
             cel="!(self.format in ['csv', 'json', 'parquet', 'avro']) || has(self.schema)",
-            says="a file source needs a schema",
+            says="a file source needs a schema, like 'a INT, b STRING'; files to come cannot be asked",
+            at=".schema",
+            reason="Required",
         ),
         Rule(
             cel="!has(self.schema) || self.format in ['text', 'csv', 'json', 'parquet', 'avro']",
-            says="only file sources take a schema; use decode, or leave it out",
+            says="only file sources take a schema; say the columns of a record's value in decode.schema",
+            at=".schema",
+            reason="Forbidden",
         ),
         Rule(
             cel="!has(self.decode) || self.format in ['kafka', 'socket', 'text']",
             says="decode is for kafka, socket and text; other formats have columns already",
+            at=".decode",
+            reason="Forbidden",
         ),
         Rule(
             cel="!has(self.decode) || !has(self.decode.metadata) || "
             "size(self.decode.metadata) == 0 || self.format == 'kafka'",
             says="metadata columns come from kafka only",
+            at=".decode.metadata",
+            reason="Forbidden",
         ),
         Rule(
             rules.check_dead_letter,
             "!has(self.deadLetter) || has(self.decode) || self.format in ['csv', 'json', 'avro']",
             "a dead letter takes what cannot be decoded; this source decodes nothing",
+            at=".deadLetter",
+            reason="Forbidden",
         ),
         Rule(rules.check_event_time),
         Rule(
             rules.check_duplicates,
             "!has(self.dropDuplicates) || !has(self.dropDuplicates.withinWatermark) || "
             "!self.dropDuplicates.withinWatermark || has(self.watermark)",
-            "dropDuplicates.withinWatermark needs a watermark",
+            "dropDuplicates.withinWatermark needs a watermark, whose delay says how long keys are kept",
+            at=".watermark",
+            reason="Required",
         ),
     )
 
