@@ -159,72 +159,72 @@ def test_moments_go_forward_in_any_zone(schedule: str, zone: str, start: datetim
 SHAPE = "write five fields with one space between them: minute, hour, day of the month, month and weekday, like '0 3 * * *'"
 
 
-@pytest.mark.parametrize(
-    ("schedule", "message"),
-    [
-        ("0 25 * * *", "'0 25 * * *': hour (the 2nd field): 25 is not within 0 to 23"),
-        ("60 3 * * *", "'60 3 * * *': minute (the 1st field): 60 is not within 0 to 59"),
-        ("0 3 0 * *", "'0 3 0 * *': day of the month (the 3rd field): 0 is not within 1 to 31"),
-        ("0 3 * * 1-8", "'0 3 * * 1-8': weekday (the 5th field): 8 is not within 0 to 7"),
+WRONG_SCHEDULES: list[tuple[str, str]] = [
+    ("0 25 * * *", "'0 25 * * *': hour (the 2nd field): 25 is not within 0 to 23"),
+    ("60 3 * * *", "'60 3 * * *': minute (the 1st field): 60 is not within 0 to 59"),
+    ("0 3 0 * *", "'0 3 0 * *': day of the month (the 3rd field): 0 is not within 1 to 31"),
+    ("0 3 * * 1-8", "'0 3 * * 1-8': weekday (the 5th field): 8 is not within 0 to 7"),
+    (
+        "0 3 * janu *",
         (
-            "0 3 * janu *",
-            (
-                "'0 3 * janu *': month (the 4th field): 'janu' is not understood; it takes 1 to 12 or jan to dec, "
-                "and * - / , between them; did you mean 'jan'?"
-            ),
+            "'0 3 * janu *': month (the 4th field): 'janu' is not understood; it takes 1 to 12 or jan to dec, "
+            "and * - / , between them; did you mean 'jan'?"
         ),
+    ),
+    (
+        "0 3 L * *",
         (
-            "0 3 L * *",
-            (
-                "'0 3 L * *': day of the month (the 3rd field): 'L' is not understood; it takes 1 to 31, "
-                "and * - / , between them"
-            ),
+            "'0 3 L * *': day of the month (the 3rd field): 'L' is not understood; it takes 1 to 31, "
+            "and * - / , between them"
         ),
+    ),
+    (
+        "0 3 1, * *",
         (
-            "0 3 1, * *",
-            (
-                "'0 3 1, * *': day of the month (the 3rd field): '' is not understood; it takes 1 to 31, "
-                "and * - / , between them"
-            ),
+            "'0 3 1, * *': day of the month (the 3rd field): '' is not understood; it takes 1 to 31, "
+            "and * - / , between them"
         ),
+    ),
+    (
+        "0 3 * * fri-mon",
         (
-            "0 3 * * fri-mon",
-            (
-                "'0 3 * * fri-mon': weekday (the 5th field): 'fri-mon' ends before it begins; write two ranges with a "
-                "comma between them"
-            ),
+            "'0 3 * * fri-mon': weekday (the 5th field): 'fri-mon' ends before it begins; write two ranges with a "
+            "comma between them"
         ),
+    ),
+    (
+        "*/0 3 * * *",
+        "'*/0 3 * * *': minute (the 1st field): a step is a number from 1 to 59, not '0'",
+    ),
+    (
+        "*/9999999 3 * * *",
+        "'*/9999999 3 * * *': minute (the 1st field): a step is a number from 1 to 59, not '9999999'",
+    ),
+    ("0 3 * *", f"'0 3 * *' has 4 fields; {SHAPE}"),
+    ("0 0 3 * * *", f"'0 0 3 * * *' has 6 fields; {SHAPE}; there are no seconds and no years among them"),
+    ("0  3 * * *", f"'0  3 * * *': {SHAPE}"),
+    ("0 3 * * *\n", f"'0 3 * * *\\n': {SHAPE}"),
+    ("@daily", "'@daily': write it as '0 0 * * *'"),
+    ("0 3 30 2 *", "'0 3 30 2 *' never comes: no such month has a day 30"),
+    ("0 3 31 apr,jun *", "'0 3 31 apr,jun *' never comes: no such month has a day 31"),
+    (
+        "* 3 * * *",
         (
-            "*/0 3 * * *",
-            "'*/0 3 * * *': minute (the 1st field): a step is a number from 1 to 59, not '0'",
+            "'* 3 * * *' comes at 03:00 and again at 03:01; the first field is the minute, and restarts are "
+            "5 minutes apart or more: '0 3 * * *' comes once a day"
         ),
+    ),
+    (
+        "0,59 3,4 * * *",
         (
-            "*/9999999 3 * * *",
-            "'*/9999999 3 * * *': minute (the 1st field): a step is a number from 1 to 59, not '9999999'",
+            "'0,59 3,4 * * *' comes at 03:59 and again at 04:00; the first field is the minute, and restarts are "
+            "5 minutes apart or more: '59 3 * * *' comes once a day"
         ),
-        ("0 3 * *", f"'0 3 * *' has 4 fields; {SHAPE}"),
-        ("0 0 3 * * *", f"'0 0 3 * * *' has 6 fields; {SHAPE}; there are no seconds and no years among them"),
-        ("0  3 * * *", f"'0  3 * * *': {SHAPE}"),
-        ("0 3 * * *\n", f"'0 3 * * *\\n': {SHAPE}"),
-        ("@daily", "'@daily': write it as '0 0 * * *'"),
-        ("0 3 30 2 *", "'0 3 30 2 *' never comes: no such month has a day 30"),
-        ("0 3 31 apr,jun *", "'0 3 31 apr,jun *' never comes: no such month has a day 31"),
-        (
-            "* 3 * * *",
-            (
-                "'* 3 * * *' comes at 03:00 and again at 03:01; the first field is the minute, and restarts are "
-                "5 minutes apart or more: '0 3 * * *' comes once a day"
-            ),
-        ),
-        (
-            "0,59 3,4 * * *",
-            (
-                "'0,59 3,4 * * *' comes at 03:59 and again at 04:00; the first field is the minute, and restarts are "
-                "5 minutes apart or more: '59 3 * * *' comes once a day"
-            ),
-        ),
-    ],
-)
+    ),
+]
+
+
+@pytest.mark.parametrize(("schedule", "message"), WRONG_SCHEDULES)
 def test_a_wrong_schedule_is_refused_with_its_field(schedule: str, message: str) -> None:
     assert complaints(changed("restarts", {"schedule": schedule})) == [f"spec.restarts.schedule: {message}"]
 

@@ -571,33 +571,33 @@ def test_the_manifest_that_is_made_wrong_is_right() -> None:
     assert complaints(WEB_LOGS) == []
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "expected"),
-    [
+WRONG_FRAMES: list[tuple[str, Any, str]] = [
+    (
+        "apiVersion",
+        "tidemill.dev/v1",
+        "apiVersion: expected tidemill.dev/v1alpha1, found 'tidemill.dev/v1'",
+    ),
+    ("kind", "StreamingJobs", "kind: expected StreamingJob, found 'StreamingJobs'"),
+    ("specs", {}, "specs: unknown field; did you mean 'spec'?"),
+    (
+        "metadata",
+        {"name": "Web_Logs"},
         (
-            "apiVersion",
-            "tidemill.dev/v1",
-            "apiVersion: expected tidemill.dev/v1alpha1, found 'tidemill.dev/v1'",
+            "metadata.name: 'Web_Logs' is no name in Kubernetes; write lower-case letters, digits and -, beginning "
+            "with a letter"
         ),
-        ("kind", "StreamingJobs", "kind: expected StreamingJob, found 'StreamingJobs'"),
-        ("specs", {}, "specs: unknown field; did you mean 'spec'?"),
-        (
-            "metadata",
-            {"name": "Web_Logs"},
-            (
-                "metadata.name: 'Web_Logs' is no name in Kubernetes; write lower-case letters, digits and -, beginning "
-                "with a letter"
-            ),
-        ),
-        ("metadata", {"name": "a" * 41}, f"metadata.name: '{'a' * 41}' is longer than 40 characters"),
-        ("metadata", {}, "metadata.name: required field is missing"),
-        (
-            "metadata",
-            {"name": "a", "namespace": "Logs"},
-            "metadata.namespace: 'Logs' is no namespace; write lower-case letters, digits and -",
-        ),
-    ],
-)
+    ),
+    ("metadata", {"name": "a" * 41}, f"metadata.name: '{'a' * 41}' is longer than 40 characters"),
+    ("metadata", {}, "metadata.name: required field is missing"),
+    (
+        "metadata",
+        {"name": "a", "namespace": "Logs"},
+        "metadata.namespace: 'Logs' is no namespace; write lower-case letters, digits and -",
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "expected"), WRONG_FRAMES)
 def test_the_frame_is_checked_too(field: str, value: Any, expected: str) -> None:
     assert complaints({**web_logs(), field: value}) == [expected]
 

@@ -90,6 +90,17 @@ machine, and `kubectl apply -f job.yaml` runs the same file on a cluster.
 - **Option values** (`options`, `conf`) are texts, numbers or booleans; inside they are all texts: `true` is "true".
   Their names are Spark's, in any case.
 
+## On a cluster
+
+- **What the API server refuses** when a manifest is applied: unknown fields, wrong types and values, names, durations,
+  schedules, time zones, and the rules below. What it cannot see (options, schemas and their columns) the operator
+  sees a moment later: the job is then there, in the phase `Refused`, with the message that `tidemill validate` gives.
+- **`kubectl get sj`** lists phase, executors (ready and wanted), lag, the last batch and, where something is wrong, why;
+  `-o wide` adds revision, image and the next planned restart. `kubectl describe` tells all.
+- **`kubectl explain sj.spec.restarts`** and the like say what stands in this page.
+- **`kubectl scale sj NAME --replicas=3`** sets `executor.replicas`, and so does an autoscaler; leave the field out of a
+  manifest whose job is scaled so.
+
 ## Secrets
 
 `${NAME}` in an option, in `conf`, in a program's `args` or in `checkpoint.location` is replaced by the environment

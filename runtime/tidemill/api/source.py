@@ -187,9 +187,9 @@ class Source(Part):
             rules.check_duplicates,
             "!has(self.dropDuplicates) || !has(self.dropDuplicates.withinWatermark) || "
             "!self.dropDuplicates.withinWatermark || has(self.watermark)",
-            "dropDuplicates.withinWatermark needs a watermark, whose delay says how long keys are kept",
-            at=".watermark",
-            reason="Required",
+            "withinWatermark needs a watermark on the source, whose delay says how long keys are kept",
+            at=".dropDuplicates.withinWatermark",
+            reason="Forbidden",
         ),
     )
 
