@@ -97,6 +97,10 @@ class Context:
     """Waits until no one else holds the checkpoints of queries that are to begin; whether it had to."""
     cluster: Engine | None = None
     """Where streaming queries run; None: in this process."""
+    lent: bool = False
+    """The cluster is for whoever made it to close, when the last session is long stopped."""
+    job: str | None = None
+    """The uid of the job that its queries belong to, kept in the checkpoints that they begin; None: of none."""
     _local: LocalEngine | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -264,6 +268,8 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         entry = signature(query, parts.plan, names, shards, policy, context.local.kernel.hash_mark())
         if kept:
             compare(kept, entry)
+        elif context.job is not None:
+            entry["job"] = context.job
         work = Work(
             query=query,
             plan=parts.plan,

@@ -183,3 +183,47 @@ def kept(words: list[str], tmp_path: Path, location: str) -> None:
     again = tidemill(*words)
     assert again.exit_code == 1
     assert "there is a checkpoint in" in again.output
+
+
+def start(uid: str | None, tmp_path: Path, location: str) -> Result:
+    head = f"name: counts, uid: {uid}" if uid else "name: counts"
+    (tmp_path / "job.yaml").write_text(MANIFEST.replace("name: counts", head))
+    return tidemill("run", str(tmp_path / "job.yaml"), "--checkpoint", location)
+
+
+def test_a_job_that_must_not_resume_anothers_checkpoint_resumes_its_own(
+    location: str, destination: str, tmp_path: Path
+) -> None:
+    add(tmp_path, 0)
+    assert start("one", tmp_path, location).exit_code == 0
+    add(tmp_path, 1)
+    again = start("one", tmp_path, location)
+    assert again.exit_code == 0, again.output
+    for other, whose in (("two", " of the job with uid one"), (None, "")):
+        refused = start(other, tmp_path, location)
+        assert refused.exit_code == 1
+        assert f"there is a checkpoint{whose} in " in refused.output
+        assert "onExisting is Fail; remove it (tidemill checkpoint delete)" in refused.output
+    assert tidemill("checkpoint", "copy", location, destination).exit_code == 0
+    add(tmp_path, 2)
+    assert start("one", tmp_path, destination).exit_code == 0, "a copy is the same job's"
+    assert len(list((tmp_path / "out").glob("*.json"))) == 3
+
+
+def test_a_checkpoint_that_no_job_of_a_cluster_began_is_anothers(location: str, tmp_path: Path) -> None:
+    add(tmp_path, 0)
+    assert start(None, tmp_path, location).exit_code == 0
+    refused = start("one", tmp_path, location)
+    assert refused.exit_code == 1
+    assert "there is a checkpoint of no job in " in refused.output
+
+
+def test_a_start_that_began_no_query_is_in_nobodys_way(location: str, tmp_path: Path) -> None:
+    """A driver that dies after it has taken the lease, and before the query's entry is there."""
+    add(tmp_path, 0)
+    name = "default/counts" if "://" in location else "default.counts"
+    log, _ = open_(join(location, name, "everything"))
+    log.acquire("query everything")
+    log.close()
+    done = start("one", tmp_path, location)
+    assert done.exit_code == 0, done.output

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tidemill.checkpoint import redisurl
@@ -54,10 +53,20 @@ def directory(location: str | None) -> str | None:
     return _path(location)
 
 
-def begun(location: str) -> bool:
-    """Whether a query has begun in one of the checkpoints below ``location``; a start that was refused leaves none."""
-    path = directory(location)
-    return bool(found(location)) if path is None else any(Path(path).glob("*/query/query/0.json"))
+def begun(location: str) -> dict[str, str | None]:
+    """The checkpoints at and below ``location`` in which a query has begun; of each the uid of the job that began it, or
+    None if that had none. A start that was refused has begun nothing."""
+    entries = {each: _beginning(each) for each in found(location)}
+    return {each: entry.get("job") for each, entry in entries.items() if entry is not None}
+
+
+def _beginning(location: str) -> dict[str, Any] | None:
+    log, store = open_(location)
+    try:
+        return log.get("query", "query", 0)
+    finally:
+        log.close()
+        store.close()
 
 
 def join(location: str, *names: str) -> str:

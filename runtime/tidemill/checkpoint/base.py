@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from tidemill.sources.base import SourceLog
 
 Kind = Literal["query", "plan", "prepared", "commit"]
-"""``query``: one entry (n = 0) with the query's id, plan description and policy; the rest: one entry per batch."""
+"""``query``: one entry (n = 0) with the query's id, plan description and policy, and the uid of the job that began it, if
+it has one; the rest: one entry per batch."""
 
 
 class CheckpointLog(ABC):

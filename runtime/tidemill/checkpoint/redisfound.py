@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidemill.checkpoint.redischecks import OPENING_PATIENCE
 from tidemill.checkpoint.redisclient import Client, command
 from tidemill.checkpoint.redislease import CHECKPOINTS
 from tidemill.checkpoint.redisurl import join, parse
@@ -12,7 +13,8 @@ def names(location: str) -> list[str]:
     address = parse(location)
     client = Client(address)
     try:
-        known = sorted(n.decode() for n in client.one(command("SMEMBERS", CHECKPOINTS)))
+        patience = min(address.settings.patience, OPENING_PATIENCE)
+        known = sorted(n.decode() for n in client.one(command("SMEMBERS", CHECKPOINTS), patience=patience))
     finally:
         client.close()
     if not address.name:

@@ -20,7 +20,7 @@ from tidemill.clock import SYSTEM, Clock
 from tidemill.config import Config, misspelt
 from tidemill.driver.loop import Query as PreparedQuery
 from tidemill.engine.shipping import ship_modules_of
-from tidemill.errors import AnalysisException, CheckpointError, TidemillError
+from tidemill.errors import AnalysisException, CheckpointError, StreamingQueryException, TidemillError
 from tidemill.launch import Context, QuerySpec, SinkSpec, Trigger, begin, in_turn, prepare
 from tidemill.plan import analyze
 from tidemill.plan.nodes import Node, OutputMode
@@ -181,10 +181,10 @@ class Job:
 
     def start(self) -> None:
         """Start every query, and the hidden ones that write bad records; nothing starts if one of them cannot."""
-        self.check_existing()
         planned = [self.dead_letter(s) for s in self.manifest.spec.sources if s.dead_letter is not None]
         planned += [self.planned(query, frame) for query, frame in self.frames()]
-        context = replace(self.spark._run_context(), resolve=self.resolve)
+        uid = self.manifest.metadata.uid
+        context = replace(self.spark._run_context(), resolve=self.resolve, job=uid)
         ready = in_turn(lambda: self._prepared(planned, context), context)
         for (plan, spec), query in zip(planned, ready, strict=True):
             self.queries.append(
@@ -192,6 +192,7 @@ class Job:
             )
 
     def _prepared(self, planned: Sequence[tuple[Node, QuerySpec]], context: Context) -> list[PreparedQuery]:
+        self.check_existing()  # here, for who had to wait may find what was not there before
         ready: list[PreparedQuery] = []
         try:
             for plan, spec in planned:
@@ -206,12 +207,18 @@ class Job:
         return StreamingQuery(begin(query, context), plan)
 
     def check_existing(self) -> None:
-        """Refuse to go on from an earlier run's checkpoint if the manifest says so."""
-        kept = self.checkpoint()
-        if self.manifest.spec.checkpoint.on_existing == "Fail" and checkpoint.begun(kept):
+        """Refuse to go on from another job's checkpoint if the manifest says so; without a uid every job is another."""
+        if self.manifest.spec.checkpoint.on_existing != "Fail":
+            return
+        kept, ours = self.checkpoint(), self.manifest.metadata.uid
+        others = [job for job in checkpoint.begun(kept).values() if ours is None or job != ours]
+        if others:
+            whose = (
+                "" if ours is None else f" of {f'the job with uid {others[0]}' if others[0] else 'no job'}"
+            )
             raise CheckpointError(
-                f"there is a checkpoint in {checkpoint.shown(kept)}, and spec.checkpoint.onExisting is Fail; remove it to "
-                "begin anew, or write Resume to go on from it"
+                f"there is a checkpoint{whose} in {checkpoint.shown(kept)}, and spec.checkpoint.onExisting is Fail; "
+                "remove it (tidemill checkpoint delete) to begin anew, or write Resume to go on from it"
             )
 
     def planned(self, query: Query, frame: DataFrame) -> tuple[Node, QuerySpec]:
@@ -244,14 +251,7 @@ class Job:
         )
 
     def checkpoint(self) -> str:
-        """The job's checkpoint: ``.tidemill/<id>`` beside the manifest unless it or ``kept_at`` say otherwise."""
-        given = self.manifest.spec.checkpoint
-        written = plain(self.secrets.resolve(given.location)) if given.location else None
-        location = (self.kept_at or written or ".tidemill").removeprefix("file://")
-        if "://" in location:
-            return checkpoint.join(location, self.manifest.checkpoint_id)
-        name = given.id or f"{self.manifest.metadata.namespace or 'default'}.{self.manifest.name}"
-        return checkpoint.join(str(self.directory / location), name)
+        return checkpoint_of(self.manifest, self.directory, self.secrets, self.kept_at)
 
     # The end
 
@@ -265,14 +265,31 @@ class Job:
         return any(q.isActive for q in self.queries)
 
     @property
-    def errors(self) -> list[str]:
-        return [str(e) for q in self.queries if (e := q.exception()) is not None]
+    def errors(self) -> list[StreamingQueryException]:
+        """What queries have failed with."""
+        return [e for q in self.queries if (e := q.exception()) is not None]
 
     def deadline(self) -> float | None:
         """When ``stopAt`` next comes, in seconds since the epoch."""
         stop = self.manifest.spec.stop_at
         now = datetime.fromtimestamp(self.clock.now(), UTC)
         return parse_stop_at(stop).after(now).timestamp() if stop else None
+
+
+def checkpoint_of(
+    manifest: StreamingJob, directory: Path, secrets: SecretResolver, kept_at: str | None = None
+) -> str:
+    """A job's checkpoint: ``.tidemill/<id>`` in ``directory``, the manifest's, unless that or ``kept_at`` say otherwise.
+
+    Raises `MissingSecret` if the manifest's location refers to one that is not there.
+    """
+    given = manifest.spec.checkpoint
+    written = plain(secrets.resolve(given.location)) if given.location and not kept_at else None
+    location = (kept_at or written or ".tidemill").removeprefix("file://")
+    if "://" in location:
+        return checkpoint.join(location, manifest.checkpoint_id)
+    name = given.id or f"{manifest.metadata.namespace or 'default'}.{manifest.name}"
+    return checkpoint.join(str(directory / location), name)
 
 
 def decode_of(source: Source) -> Decode | None:
