@@ -220,10 +220,11 @@ def prepare_directory(path: Path) -> None:
             f"checkpoint location {path} holds a checkpoint of Apache Spark, which Tidemill cannot go on from; "
             "give a new directory and start at the offsets that you want"
         )
-    _check_version(path / "tidemill.json")
+    check_version(path / "tidemill.json")
 
 
-def _check_version(file: Path) -> None:
+def check_version(file: Path) -> None:
+    """Raise `CheckpointError` if a newer Tidemill wrote the checkpoint; write the version where there is none."""
     data = _read(os.fspath(file))
     if data is None:
         replace_durably(os.fspath(file), b'{"format": %d}\n' % FORMAT)

@@ -34,8 +34,7 @@ class DirectoryLease:
         self._text = b""
 
     def acquire(self, owner: str, above: int = 0) -> Generation:
-        if self._lock is None:
-            self._lock = self._locked()
+        self.hold()
         number = max(int(self._read().get("number", 0)), above) + 1
         generation = Generation(number, secrets.token_hex(8))
         holder = {"owner": owner, "pid": os.getpid(), "host": socket.gethostname()}
@@ -44,6 +43,11 @@ class DirectoryLease:
         self.generation = generation
         _held.add(self)
         return generation
+
+    def hold(self) -> None:
+        """Keep others out, without a generation to write under; raises `CheckpointLockedError` naming who has it."""
+        if self._lock is None:
+            self._lock = self._locked()
 
     def check(self, generation: Generation) -> None:
         """Raise `FencedError` unless ``generation`` is ours and still the newest on disk."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tidemill.checkpoint.base import CheckpointLog, Kind
 from tidemill.checkpoint.entry import decode, encode
 from tidemill.checkpoint.redisclient import Client, command, script
-from tidemill.checkpoint.redislease import REMEDY, RedisLease
+from tidemill.checkpoint.redislease import CHECKPOINTS, REMEDY, RedisLease
 from tidemill.checkpoint.redisurl import quoted
 from tidemill.errors import CheckpointError, LostWritesError
 from tidemill.sinks.base import Generation
@@ -41,6 +41,17 @@ return {'ok', redis.call('HINCRBY', KEYS[1], 'writes', 1)}
 """
 """Renews the lease too: a driver that writes need not be asked whether it lives. What is there already with our own
 content under our own generation is our own write, whose answer was lost."""
+
+_REMOVE = """
+local token = redis.call('HGET', KEYS[1], 'token')
+if token and token ~= ARGV[1] then
+  local g = redis.call('HMGET', KEYS[1], 'number', 'holder')
+  return {'fenced', g[1] or '0', g[2] or '{}'}
+end
+redis.call('DEL', unpack(KEYS))
+return {'ok'}
+"""
+"""All of the log and its lease at once. What is gone already went by our own call, whose answer was lost."""
 
 
 class RedisLog(CheckpointLog):
@@ -139,6 +150,18 @@ class RedisLog(CheckpointLog):
         from tidemill.checkpoint.redissources import RedisSourceLog
 
         return RedisSourceLog(self, index)
+
+    def remove(self, query: str, sources: int, generation: Generation) -> None:
+        """Delete the entries of a query, what its ``sources`` remember, and the lease, which ``generation`` holds."""
+        kinds: tuple[Kind, ...] = ("query", *_BATCH_KINDS)
+        logs = [self._key(query, kind) for kind in kinds]
+        remembered = [self.client.address.key("sources", i) for i in range(sources)]
+        what = script(_REMOVE, [*self._lease.keys, *logs, *remembered], generation.token)
+        answer = self.client.one(what, durable=True)
+        if answer[0] == b"fenced":
+            raise self._lease.refused(generation, int(answer[1]), answer[2])
+        self._lease.forget()
+        self.client.one(command("SREM", CHECKPOINTS, self.client.address.name))
 
     def close(self) -> None:
         self._lease.release()

@@ -150,6 +150,11 @@ class RedisLease:
         except CheckpointError as error:
             log.warning("the lease of %s could not be given back: %s", self.client.address, error)
 
+    def forget(self) -> None:
+        """It is gone from the server: nothing is renewed any more, and nothing to be given back."""
+        self._stop.set()
+        self.generation = None
+
     # The thread
 
     def _start(self) -> None:

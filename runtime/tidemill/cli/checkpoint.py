@@ -1,21 +1,28 @@
-"""``tidemill checkpoint`` and ``tidemill state``: look into what a job keeps, and carry it elsewhere."""
+"""``tidemill checkpoint`` and ``tidemill state``: look into what a job keeps, carry it elsewhere, or remove it."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from tidemill.errors import TidemillError
+from tidemill.cli import termination
+from tidemill.errors import ManifestError, TidemillError
 
 if TYPE_CHECKING:
+    from tidemill.checkpoint.removal import Removed
     from tidemill.driver.contents import Contents, StateTable
 
-checkpoint = typer.Typer(help="Look into a checkpoint, or carry it to another place.", no_args_is_help=True)
+checkpoint = typer.Typer(
+    help="Look into a checkpoint, carry it to another place, or remove it.", no_args_is_help=True
+)
 state = typer.Typer(help="Look into the state of a query.", no_args_is_help=True)
 
 LOCATION = typer.Argument(
@@ -48,6 +55,91 @@ def copy_checkpoint(
             )
 
 
+@checkpoint.command("delete")
+def delete_checkpoint(
+    location: str | None = typer.Argument(
+        None,
+        help="A directory, or redis://host:6379/0/<name>; all checkpoints at it and below it.",
+        show_default=False,
+    ),
+    manifest: Path | None = typer.Option(
+        None,
+        help="In place of a location: where `tidemill run` and `driver` keep this job.",
+        show_default=False,
+    ),
+    kept_at: str | None = typer.Option(
+        None,
+        "--checkpoint",
+        help="With --manifest: what they were given as --checkpoint; TIDEMILL_CHECKPOINT, as for a driver.",
+        show_default=False,
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask; needed where nobody can be asked."),
+) -> None:
+    """Remove checkpoints for ever: entries, state, leases. The job has to be stopped; its next start begins anew."""
+    if (location is None) == (manifest is None) or (kept_at is not None and manifest is None):
+        _refuse("give a LOCATION, or --manifest FILE and, if the job was started with it, --checkpoint")
+    with complaints():
+        from tidemill import logs
+        from tidemill.checkpoint import found, shown
+        from tidemill.checkpoint.removal import remove
+
+        logs.configure()
+        where = location if manifest is None else _location_of(manifest, kept_at)
+        assert where is not None
+        all_of_them = found(where)
+        if not all_of_them:
+            typer.echo(f"there is no checkpoint at {shown(where)} or below it: nothing to remove")
+            return
+        if not yes:
+            _ask([shown(each) for each in all_of_them])
+        for removed in remove(where):
+            typer.echo(_said(removed))
+
+
+def _location_of(file: Path, kept_at: str | None) -> str:
+    """Where a job is kept. Of its secrets none but that of the location need be here."""
+    from tidemill.api import load
+    from tidemill.cli.job import PROGRAMS_CHECKPOINTS, checkpoint_of
+    from tidemill.secrets import SecretResolver
+
+    job = load(file)
+    elsewhere = job.spec.conf.get(PROGRAMS_CHECKPOINTS) if job.spec.program is not None else None
+    if elsewhere is not None:
+        typer.echo(
+            f"{file}: what its program keeps in {PROGRAMS_CHECKPOINTS} ({elsewhere}) stays: others may be kept there, too; "
+            "give that location to remove it",
+            err=True,
+        )
+    given = kept_at or os.environ.get("TIDEMILL_CHECKPOINT")
+    return checkpoint_of(job, file.resolve().parent, SecretResolver(), given)
+
+
+def _ask(locations: list[str]) -> None:
+    """Let the person at the terminal decide; ends the command if that is no, or nobody is there."""
+    listed = "\n".join(f"  {each}" for each in locations)
+    if not _is_a_person_there():
+        _refuse(f"this would remove for ever:\n{listed}\ngive --yes to do it")
+    typer.echo(f"This removes for ever:\n{listed}")
+    if not typer.confirm("Remove them?"):
+        raise typer.Exit(1)
+
+
+def _is_a_person_there() -> bool:
+    return sys.stdin.isatty()
+
+
+def _refuse(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    termination.because(text)
+    raise typer.Exit(2)
+
+
+def _said(removed: Removed) -> str:
+    counted = f"{removed.entries} entries, {removed.blobs} blobs, {_bytes(removed.bytes)}"
+    left = f"; what else is there stays: {removed.left} files" if removed.left else ""
+    return f"removed {removed.location}: {counted}{left}"
+
+
 @state.command("show")
 def show_state(
     location: str = LOCATION,
@@ -68,12 +160,13 @@ def show_state(
 
 @contextmanager
 def complaints() -> Iterator[None]:
-    """Errors of ours as one line, and exit code 1."""
+    """Errors of ours as one line, and exit code 1; 2 if the manifest is wrong."""
     try:
         yield
     except TidemillError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        termination.because(str(error))
+        raise typer.Exit(2 if isinstance(error, ManifestError) else 1) from None
 
 
 def _print(items: Iterable[Any], as_json: bool, show: Callable[[Any], None]) -> None:

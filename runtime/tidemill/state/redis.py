@@ -87,16 +87,20 @@ class RedisStore(StateStore):
         return found
 
     def names(self, query: str) -> list[BlobName]:
-        shards = [
-            s.decode().rpartition("/") for s in self.client.one(command("SMEMBERS", self._shards(query)))
-        ]
-        some = [BlobName(query, operator, int(shard), 0, 0, 0) for operator, _, shard in shards]
+        some = self._of_shards(query)
         answers = self.client.run([command("HKEYS", self._key(name)) for name in some])
         return sorted(
             BlobName.parse(f"{s.query}/{s.operator}/{s.shard}/{field.decode()}")
             for s, fields in zip(some, answers, strict=True)
             for field in fields
         )
+
+    def _of_shards(self, query: str) -> list[BlobName]:
+        """A name for each shard that has, or had, blobs of the query."""
+        shards = [
+            s.decode().rpartition("/") for s in self.client.one(command("SMEMBERS", self._shards(query)))
+        ]
+        return [BlobName(query, operator, int(shard), 0, 0, 0) for operator, _, shard in shards]
 
     def sizes(self, names: Iterable[BlobName]) -> dict[BlobName, int]:
         wanted = list(names)
@@ -111,6 +115,12 @@ class RedisStore(StateStore):
         with self._lock:
             self._unsynced = deque((n for n in self._unsynced if n not in gone), MOST_UNSYNCED)
         self.client.run([command("HDEL", key, *fields) for key, fields in by_key.items()])
+
+    def drop(self, query: str) -> None:
+        """Delete all blobs of a query, and the set that leads to them."""
+        keys = {self._key(name) for name in self._of_shards(query)}
+        self.client.run([command("DEL", key) for key in sorted(keys)])
+        self.client.one(command("DEL", self._shards(query)))
 
     def sync(self) -> None:
         """See that a failover since the puts has not taken a blob that an entry is about to name."""
