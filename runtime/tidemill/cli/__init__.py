@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 import tidemill
-from tidemill.cli import checkpoint, driver, executor, run, validate
+from tidemill.cli import checkpoint, driver, executor, run, termination, validate
 
 app = typer.Typer(
     help="Streaming jobs in PySpark's API, without a JVM.",
@@ -36,4 +36,5 @@ def _options(
 
 def main() -> None:
     """The console script."""
-    app()
+    with termination.told():
+        app()

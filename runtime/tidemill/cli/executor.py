@@ -6,12 +6,13 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
 from tidemill import logs
-from tidemill.cli import addresses
-from tidemill.cli.run import LogFormat
+from tidemill.cli import addresses, termination
+from tidemill.cli.run import LogFormat, ends_at_once
 from tidemill.errors import TidemillError
 from tidemill.tls import TlsFiles
 
@@ -37,22 +38,27 @@ def command(
     name = name or _own_name()
     logs.configure(log_format.value)
     logs.of_process(executor=name)
-    try:
-        from tidemill.executor import worker
-    except ImportError as error:
-        typer.echo(f"executors need: pip install 'tidemill[cluster]' ({error})", err=True)
-        raise typer.Exit(2) from None
+    health = (health_host, health_port) if health_port >= 0 else None
+    files = TlsFiles(tls_ca, tls_cert, tls_key)
     if with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    files = TlsFiles(tls_ca, tls_cert, tls_key)
-    health = (health_host, health_port) if health_port >= 0 else None
-    try:
-        addresses.address_of(driver, "--driver")
-        files.check()
-        worker.run(driver, name, files, threads or None, listen, health)
-    except (TidemillError, ValueError) as error:
-        typer.echo(f"executor {name}: {error}", err=True)
-        raise typer.Exit(2) from None
+    with ends_at_once():
+        try:
+            from tidemill.executor import worker
+        except ImportError as error:
+            _refuse(f"executors need: pip install 'tidemill[cluster]' ({error})")
+        try:
+            addresses.address_of(driver, "--driver")
+            files.check()
+            worker.run(driver, name, files, threads or None, listen, health)
+        except (TidemillError, ValueError) as error:
+            _refuse(f"executor {name}: {error}")
+
+
+def _refuse(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    termination.because(text)
+    raise typer.Exit(2) from None
 
 
 def _own_name() -> str:

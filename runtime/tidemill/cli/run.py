@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import runpy
@@ -9,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tidemill.cli import termination
 from tidemill.cli.validate import check
 from tidemill.clock import SYSTEM, Clock
-from tidemill.errors import ManifestError, StreamingQueryException, TidemillError
+from tidemill.errors import ExecutorLostError, ManifestError, StreamingQueryException, TidemillError
 from tidemill.secrets import SecretResolver, plain
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def explain(file: Path, error: str) -> tuple[int, list[str]]:
 
 def tell(errors: list[str], log_format: LogFormat) -> None:
     """Write errors for whoever reads: a person, or a program that takes one JSON object a line."""
+    termination.because(*errors)
     if log_format is LogFormat.text:
         for error in errors:
             typer.echo(error, err=True)
@@ -114,6 +117,7 @@ def run(
     secrets = secrets or SecretResolver()
     logs.configure(log_format, mask=secrets.mask)
     logs.of_process(job=manifest.name)
+    termination.masked_by(secrets.mask)
     job = Job.create(manifest, directory, secrets, clock, executors, kept_at)
     if log_format == LogFormat.json or not sys.stderr.isatty():
         follow(job.spark)
@@ -125,7 +129,8 @@ def run(
             attend(job, stop)
         finally:
             job.stop()
-    return 1 if job.errors else 0  # each is in the log already
+    termination.because(*(termination.of_query(e) for e in job.errors))  # each is in the log already
+    return 1 if job.errors else 0
 
 
 def follow(spark: Any) -> None:
@@ -154,14 +159,42 @@ def watched(job: Job, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """Set by Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once."""
-    asked = threading.Event()
+def ends_at_once() -> Iterator[None]:
+    """SIGTERM ends the process with 0 meanwhile: nothing is at hand. (The first process of a container hears of no signal
+    that it has not asked for.)"""
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+        raise SystemExit(0)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Stop(threading.Event):
+    """Set once the process is told to stop."""
+
+    at_once = False
+    """While this is true, nothing is at hand that would have to be finished: the process ends there and then, with 0."""
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Set by Ctrl-C or SIGTERM; a second Ctrl-C ends the process at once."""
+    asked = Stop()
+    told = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if told:
             os._exit(130)
-        asked.set()
+        told = True
+        # Not here: the main thread, which this interrupts, may be inside the event, and hold its lock.
+        _thread.start_new_thread(asked.set, ())
+        if asked.at_once:
+            raise SystemExit(0)
 
     before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -185,10 +218,16 @@ def attend(job: Job, stop: threading.Event) -> None:
         show()
 
 
-def run_program(job: Job, stop: threading.Event, mounted: Path | None = None) -> int:
+def run_program(
+    job: Job,
+    stop: threading.Event,
+    mounted: Path | None = None,
+    hurry: Callable[[], None] = lambda: None,
+) -> int:
     """Run a PySpark-shaped program as ``__main__``; its queries are stopped at their batch's end when asked.
 
-    ``mounted``: the file of ``spec.program.configMap``.
+    ``mounted``: the file of ``spec.program.configMap``. ``hurry``: called before queries are stopped, so that nothing
+    waits for executors that are not there.
     """
     program = job.manifest.spec.program
     assert program is not None
@@ -196,19 +235,44 @@ def run_program(job: Job, stop: threading.Event, mounted: Path | None = None) ->
         raise TidemillError(
             "spec.program.configMap is for a cluster; on this machine give spec.program.file or inline"
         )
-    over = threading.Event()
-    waiting = threading.Thread(target=_stop_program, args=(job, stop, over), daemon=True)
+    over, stopping = threading.Event(), threading.Event()
+
+    def attend() -> None:
+        if _is_time(job, stop, over):
+            stopping.set()
+            hurry()
+            stop_queries()
+
+    waiting = threading.Thread(target=attend, daemon=True)
     waiting.start()
     file = mounted if program.config_map is not None else program.file
     sys.argv = [str(file or "program"), *(plain(job.secrets.resolve(a)) for a in program.args)]
     try:
-        return _as_main(file, program.inline or "", job)
+        return _as_main(file, program.inline or "", job, stopping)
     finally:
         over.set()
         waiting.join()
 
 
-def _as_main(file: str | Path | None, inline: str, job: Job) -> int:
+def _is_time(job: Job, stop: threading.Event, over: threading.Event) -> bool:
+    """Wait for a signal or the hour; not longer than the program runs, which then has nothing to be stopped."""
+    deadline = job.deadline()
+    while not stop.wait(TICK) and (deadline is None or job.clock.now() < deadline):
+        if over.is_set():
+            return False
+    return True
+
+
+def stop_queries() -> None:
+    """Let every query of the process finish its batch and commit."""
+    from tidemill.sql.session import open_sessions
+
+    for session in open_sessions():
+        for query in session.streams.active:
+            query.stop()
+
+
+def _as_main(file: str | Path | None, inline: str, job: Job, stopping: threading.Event) -> int:
     from tidemill.cli.job import importing_from
 
     path = job.directory / file if file is not None else None
@@ -221,16 +285,26 @@ def _as_main(file: str | Path | None, inline: str, job: Job) -> int:
             for query in job.spark.streams.active:
                 query.awaitTermination()
     except Exception as error:
+        if stopping.is_set() and is_for_want_of_executors(error):
+            return 0
         return _failed(error, str(path) if path is not None else INLINE, job)
     return 0
+
+
+def is_for_want_of_executors(error: BaseException) -> bool:
+    """Whether a query has only failed because no executor was there for its batch: that is planned, and the next start
+    runs it."""
+    return isinstance(error, StreamingQueryException) and isinstance(error.cause, ExecutorLostError)
 
 
 def _failed(error: Exception, program: str, job: Job) -> int:
     """Tell where in the program an error came from: by its line if it says all, else as Python does."""
     frames = traceback.extract_tb(error.__traceback__)
     depth = next((i for i, frame in enumerate(frames) if frame.filename == program), None)
-    if depth is None and isinstance(error, StreamingQueryException):
-        return 1  # it is in the log already
+    if isinstance(error, StreamingQueryException):
+        termination.because(termination.of_query(error))
+        if depth is None:
+            return 1  # it is in the log already
     if isinstance(error, SyntaxError) and error.filename == program:
         raise TidemillError(f"{Path(program).name}, line {error.lineno}: {error.msg}") from error
     if depth is None:
@@ -239,6 +313,7 @@ def _failed(error: Exception, program: str, job: Job) -> int:
         line = [f.lineno for f in frames if f.filename == program][-1]
         raise TidemillError(f"{Path(program).name}, line {line}: {error}") from error
     shown = traceback.format_exception(error.with_traceback(_below(error.__traceback__, depth)))
+    termination.because(termination.with_trace(error))
     typer.echo(job.secrets.mask("".join(shown)), err=True, nl=False)
     return 1
 
@@ -247,16 +322,3 @@ def _below(trace: TracebackType | None, depth: int) -> TracebackType | None:
     for _ in range(depth):
         trace = trace.tb_next if trace is not None else None
     return trace
-
-
-def _stop_program(job: Job, stop: threading.Event, over: threading.Event) -> None:
-    """Wait for a signal or the hour, and stop what runs then; not longer than the program runs."""
-    from tidemill.sql.session import open_sessions
-
-    deadline = job.deadline()
-    while not stop.wait(TICK) and (deadline is None or job.clock.now() < deadline):
-        if over.is_set():
-            return
-    for session in open_sessions():
-        for query in session.streams.active:
-            query.stop()

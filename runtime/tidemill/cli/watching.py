@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tidemill.driver.run import QueryRun
     from tidemill.engine.base import Engine
 
-log = logging.getLogger("tidemill.query")
-
 log = logging.getLogger(__name__)
 
 
@@ -97,7 +95,8 @@ class Watch:
     def __init__(self, name: str, mask: Callable[[str], str] = str) -> None:
         self.name, self.mask = name, mask
         self.phase = "starting"
-        """starting, standby (another driver holds the checkpoint), running, stopping."""
+        """starting, standby (another driver holds the checkpoint), running, stopping, completed (every query has ended
+        well, and the process waits to be told so)."""
         self.message = ""
         self.metrics = QueryMetrics()
         self.metrics.ask(self.queries, self.executors, lambda: self._engine.expects if self._engine else 0)
@@ -127,6 +126,13 @@ class Watch:
     def queries(self) -> list[QueryFigures]:
         return [run.figures() for run in self._runs()]
 
+    def _told(self) -> list[QueryRun]:
+        """Those of `_runs`, and the last runs of what else a program has started."""
+        if self._job is None:
+            return []
+        ended = [q for s in (self._job.spark, *open_sessions()) for q in s.streams._ended]
+        return list({run.id: run for run in [*(q._run for q in ended), *self._runs()]}.values())
+
     def executors(self) -> list[ExecutorFigures]:
         return self._engine.executors() if self._engine is not None else []
 
@@ -147,8 +153,18 @@ class Watch:
             return f"reading the checkpoint of {', '.join(recovering)}"
         return "" if self.executors() else "no executor has joined"
 
+    def _waits(self) -> str:
+        """What a job that runs, and cannot, waits for; or nothing."""
+        waits = any(run.is_active for run in self._runs()) and not self.executors()
+        if self.phase != "running" or self._engine is None or not waits:
+            return ""
+        expected = self._engine.expects
+        return (
+            f"waiting for executors: none of {expected} has joined" if expected else "waiting for executors"
+        )
+
     def status(self) -> dict[str, Any]:
-        queries, executors = [q.to_json() for q in self.queries()], self.executors()
+        queries, executors = [run.figures().to_json() for run in self._told()], self.executors()
         for query in queries:
             query["lastError"] = query["lastError"] and self.mask(query["lastError"])
         return {
@@ -156,7 +172,7 @@ class Watch:
             "version": __version__,
             "job": self.name,
             "phase": self.phase,
-            "message": self.mask(self.message),
+            "message": self.mask(self.message) or self._waits(),
             "startedAt": iso(self._since),
             "generation": max((q["generation"] for q in queries), default=0),
             "queries": queries,

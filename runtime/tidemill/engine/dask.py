@@ -38,7 +38,7 @@ log = logging.getLogger("tidemill.engine")
 T = TypeVar("T")
 
 WAIT = 120.0
-"""Seconds to wait for a first executor before a batch attempt fails."""
+"""Seconds to wait for all the executors that are expected, and for a first one before a batch attempt fails."""
 SILENT = 60.0
 """Seconds without an answer of any kind, after which an executor is given up: more than any pause of a process that
 lives, little beside what moving its state costs."""
@@ -93,7 +93,8 @@ class _Asked:
 
 
 class DaskEngine(Engine):
-    """See `Engine`. ``expected``: executors to wait for before the first batch, for at most ``patience`` seconds.
+    """See `Engine`. ``expected``: executors to wait for before the first batch, two minutes at most (`WAIT`); for a
+    batch that has none at all ``patience`` seconds.
 
     ``files`` is this process's certificate, None only for tests in one process; ``host`` and ``port`` are where it
     listens (port 0: any that is free); an executor that answers nothing for ``silent`` seconds is given up, however long
@@ -267,7 +268,8 @@ class DaskEngine(Engine):
 
         with self._changed:
             if not self._met:
-                self._changed.wait_for(lambda: self._ending or len(fit()) >= self.expected, self.patience)
+                most = min(self.patience, WAIT)
+                self._changed.wait_for(lambda: self._ending or len(fit()) >= self.expected, most)
                 self._met = True
             if not self._changed.wait_for(lambda: self._ending or fit(), self.patience) or not fit():
                 if self._ending:

@@ -197,8 +197,9 @@ class SparkSession:
             if self in _sessions:
                 _sessions.remove(self)
             last = not _sessions
-        if last and self._context is not None and self._context.cluster is not None:
-            self._context.cluster.close()
+        context = self._context
+        if last and context is not None and context.cluster is not None and not context.lent:
+            context.cluster.close()
 
     def __enter__(self) -> SparkSession:
         return self
