@@ -64,7 +64,7 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 WATCHED = (DEPLOYMENT, STATEFUL_SET, POD, SERVICE, CONFIG_MAP, BUDGET, PURGE)
 """What we make and look at again. Secrets are written and never read."""
-BY_NAME = {kind.name: kind for kind in (JOB, SECRET, EVENT, *WATCHED)}
+BY_NAME = {kind.name: kind for kind in (JOB, SECRET, EVENT, NAMESPACE, *WATCHED)}
 
 
 class Cluster:
@@ -144,7 +144,7 @@ class Cluster:
 
     async def create(self, item: Item) -> Item:
         kind = BY_NAME[item["kind"]]
-        path = kind.path(item["metadata"]["namespace"])
+        path = kind.path(item["metadata"].get("namespace"))
         return await self._call("create", kind, "POST", path, {"fieldManager": MANAGER}, item)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
