@@ -31,6 +31,7 @@ FULL = Status(
     lag_rows=2**40,
     last_batch=41,
     last_commit="2024-05-01T12:00:00.123456Z",
+    figures_at="2024-05-01T12:00:01Z",
     queries=[
         QueryStatus(
             name="hits",

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from tidemill.api import Certificates, Condition, Phase, QueryStatus, Restart, Status
 from tidemill.api.crd import structural
+from tidemill.api.status import MOST_QUERIES
 
 
 def written(status: Status) -> dict[str, Any]:
@@ -57,12 +58,16 @@ def test_a_long_error_is_cut_so_that_the_status_can_be_written() -> None:
     assert len(status.queries[0].last_error or "") == longest
 
 
+def test_a_program_with_very_many_queries_has_a_status_too() -> None:
+    queries = [{"name": f"q{n % 150}", "batchId": n} for n in range(300)]
+    status = Status.model_validate({"queries": queries})
+    assert structural(Status)["properties"]["queries"]["maxItems"] == MOST_QUERIES
+    assert [query.batch_id for query in status.queries] == list(range(MOST_QUERIES))
+
+
 def test_a_full_status_fits_into_etcd() -> None:
     """Which takes 1.5 MB; a spec has its share of it."""
-    queries = [
-        QueryStatus(name=f"{n:0253}", last_error="é" * 4096)
-        for n in range(Status.model_fields["queries"].metadata[0].max_length)
-    ]
+    queries = [QueryStatus(name=f"{n:0253}", last_error="é" * 4096) for n in range(MOST_QUERIES)]
     status = Status(message="é" * 4096, queries=queries)
     assert len(status.model_dump_json(by_alias=True).encode()) < 1_000_000
 

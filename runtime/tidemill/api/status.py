@@ -1,7 +1,7 @@
 """What the operator tells of a job: its status.
 
 Everything may be absent, and what a newer operator has added is passed over. Texts that others wrote are cut to the
-length that the API server takes, so that a long error cannot keep a status from being written.
+length that the API server takes, and lists of queries, too: a long error cannot keep a status from being written.
 """
 
 from __future__ import annotations
@@ -102,6 +102,16 @@ class QueryStatus(Told):
     )
 
 
+def _each_once(queries: object) -> object:
+    """The first of each name, as many as the API server takes: a program may name two queries alike."""
+    if not isinstance(queries, list):
+        return queries
+    names = [
+        query.get("name") if isinstance(query, dict) else getattr(query, "name", None) for query in queries
+    ]
+    return [query for i, query in enumerate(queries) if names[i] not in names[:i]][:MOST_QUERIES]
+
+
 class Restart(Told):
     """The last planned restart, and the next."""
 
@@ -175,11 +185,15 @@ class Status(Told):
         default=None, description="The batch that was committed last, of whichever query."
     )
     last_commit: Moment | None = Field(default=None, description="When that was.")
-    queries: list[QueryStatus] = Field(
+    figures_at: Moment | None = Field(
+        default=None,
+        description="When the figures (lag, batches, queries) were last written: at most once a minute.",
+    )
+    queries: Annotated[list[QueryStatus], BeforeValidator(_each_once)] = Field(
         default_factory=list,
         max_length=MOST_QUERIES,
         json_schema_extra=list_map("name"),
-        description="The queries, at most a minute old.",
+        description="The queries; of a program with very many the first of them.",
     )
     conditions: list[Condition] = Field(
         default_factory=list,
