@@ -14,9 +14,15 @@ from tidemill_operator.reconcile import Reconciler
 def registry(reconciler: Reconciler) -> kopf.OperatorRegistry:
     """A handler for each kind that we look at."""
     made = kopf.OperatorRegistry()
+    kopf.on.login(registry=made)(_login)
     for kind in (JOB, *WATCHED):
         _listen(made, kind, reconciler)
     return made
+
+
+def _login(**known: Any) -> kopf.ConnectionInfo | None:
+    """As `Cluster.connect`: by this pod's service account, or by KUBECONFIG."""
+    return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
 
 
 def _listen(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler) -> None:

@@ -64,7 +64,7 @@ def _driver(seen: Observed, memory: Memory, changing: bool) -> Standing:
     phase = report.get("phase", "")
     restarting = changing or (memory.restart.started is not None and memory.restart.finished is None)
     if reason and phase not in ("running", "standby"):
-        return Standing("Failing", message, reason, degraded=True)
+        return Standing("Pending" if reason == "Unschedulable" else "Failing", message, reason, degraded=True)
     if phase == "running":
         return _running(seen, report, changing)
     if restarting:
