@@ -111,13 +111,13 @@ app.kubernetes.io/managed-by: tidemill-operator
 {{- define "tidemill.validate" -}}
 {{- with .Values.jobs.checkpoint -}}
 {{- if and .location .existingSecret -}}
-{{- fail (printf "jobs.checkpoint: both location ('%s') and existingSecret ('%s') are given; leave one out" .location .existingSecret) -}}
+{{- fail (printf "jobs.checkpoint: both location and existingSecret ('%s') are given; leave one out" .existingSecret) -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.redis.enabled .Values.jobs.checkpoint.existingSecret -}}
 {{- fail (printf "redis.enabled: jobs would not use it, since jobs.checkpoint.existingSecret is '%s'; leave one out" .Values.jobs.checkpoint.existingSecret) -}}
 {{- end -}}
 {{- if and .Values.redis.enabled .Values.jobs.checkpoint.location -}}
-{{- fail (printf "redis.enabled: jobs would not use it, since jobs.checkpoint.location is given; leave one out") -}}
+{{- fail "redis.enabled: jobs would not use it, since jobs.checkpoint.location is given; leave one out" -}}
 {{- end -}}
 {{- end }}
