@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from distributed.comm import CommClosedError
@@ -120,6 +121,33 @@ def test_an_executor_whose_connection_broke_joins_anew(
     query.processAllAvailable()
     rows = sorted((r.k, r.s) for r in spark.table("broken").collect())
     assert rows == sorted((k, s) for k in keys for s in (1, 3, 6))
+    stop(spark)
+
+
+def test_an_executor_that_is_to_leave_is_asked_for_nothing_more(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be gone in the middle of it, and the attempt would fail."""
+    spark = session_on(cluster)
+    stream = MemoryStream(spark, "k STRING, v INT")
+    counted = stream.toDF().groupBy("k").agg(F.sum("v").alias("s"))
+    query = counted.writeStream.outputMode("update").format("memory").queryName("leaving").start()
+    stream.add([(str(i), 1) for i in range(10)])
+    query.processAllAvailable()
+    address, member = next(iter(cluster._members.items()))
+    real, asked = cluster._ask, []
+
+    async def noting(to: str, what: str, *rest: Any) -> Any:
+        asked.append((to, what))
+        return await real(to, what, *rest)
+
+    monkeypatch.setattr(cluster, "_ask", noting)
+    cluster.retire(member.name)
+    stream.add([(str(i), 2) for i in range(10)])
+    query.processAllAvailable()
+    assert [what for to, what in asked if to == address and what != "accept"] == []
+    assert {what for to, what in asked if to != address} >= {"drop", "restore", "seat", "run"}
+    cluster._leaving.discard(address)  # it was only said to
     stop(spark)
 
 

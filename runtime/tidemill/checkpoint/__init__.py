@@ -40,7 +40,13 @@ def open_(location: str | None) -> tuple[CheckpointLog, StateStore]:
 
 
 def open_store(location: str | None) -> StateStore:
-    """The blobs at ``location`` alone: what executors need of a checkpoint."""
+    """The blobs at ``location`` alone: what executors need of a checkpoint. The driver has checked the server, which need
+    not do its work just now."""
+    if redisurl.is_redis(location or ""):
+        from tidemill.checkpoint.redisclient import Client
+        from tidemill.state.redis import RedisStore
+
+        return RedisStore(Client(redisurl.parse(location or "")))
     log, store = open_(location)
     log.close()
     return store

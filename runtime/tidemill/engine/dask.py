@@ -409,7 +409,9 @@ class DaskEngine(Engine):
         # drop them too, for what a failed loading may have left there.
         query.owners = [o if o == n else None for o, n in zip(before, after, strict=True)]
         gone = {a: sorted({*gains.get(a, ()), *losses.get(a, ())}) for a in {*gains, *losses}}
-        self._tell(query, "drop", {a: (shards,) for a, shards in gone.items() if a in query.loaded})
+        # One that is about to leave may be gone in the middle of it, and what it has goes with it.
+        staying = query.loaded.intersection(addresses)
+        self._tell(query, "drop", {a: (shards,) for a, shards in gone.items() if a in staying})
         self._tell(query, "restore", {a: (_of(chains, shards),) for a, shards in gains.items()})
         query.owners = list(after)
         owners = tuple(addresses.index(a) for a in after)
