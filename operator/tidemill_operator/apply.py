@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,8 +22,14 @@ log = logging.getLogger("tidemill.operator")
 class Applier:
     """``world`` learns at once what a write has answered, so that the next pass does not write it again."""
 
-    def __init__(self, cluster: Cluster, world: World, figures: float) -> None:
-        self.cluster, self.world, self.figures = cluster, world, figures
+    def __init__(
+        self,
+        cluster: Cluster,
+        world: World,
+        figures: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.cluster, self.world, self.figures, self.clock = cluster, world, figures, clock
 
     async def apply(self, seen: Observed, decision: Decision) -> None:
         """The status is written first: it holds what has been decided, and a crash in between repeats the actions, which
@@ -35,7 +42,7 @@ class Applier:
             await self._tell(seen.job, event)
 
     async def _status(self, job: Item, after: dict[str, Any]) -> None:
-        patch = status.patch(job.get("status") or {}, after, datetime.now(UTC), self.figures)
+        patch = status.patch(job.get("status") or {}, after, self.clock(), self.figures)
         if patch is None:
             return
         meta = job["metadata"]
@@ -61,7 +68,7 @@ class Applier:
                 await self.cluster.delete(kind, namespace, name, uid)
 
     async def _tell(self, job: Item, event: Event) -> None:
-        meta, now = job["metadata"], iso(datetime.now(UTC))
+        meta, now = job["metadata"], iso(self.clock())
         log.log(logging.WARNING if event.warning else logging.INFO, "%s: %s", event.reason, event.message)
         item = {
             "apiVersion": "v1",
