@@ -96,7 +96,14 @@ def entries(least: int, most: int) -> st.SearchStrategy[str]:
     return st.just("*") | st.lists(number.map(str) | ranges | steps, min_size=1, max_size=2).map(",".join)
 
 
-schedules = st.tuples(*(entries(field.least, field.most) for field in FIELDS)).map(" ".join)
+# Minutes that are not too close to each other; nearly all of these schedules are taken.
+minutes = (
+    st.integers(0, 59).map(str)
+    | st.integers(5, 59).map("*/{}".format)
+    | st.just("5,35")
+    | st.just("10-40/15")
+)
+schedules = st.tuples(minutes, *(entries(field.least, field.most) for field in FIELDS[1:])).map(" ".join)
 zones = st.sampled_from(["UTC", "Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
 
 
