@@ -81,8 +81,7 @@ async def serve(platform: Platform, place: Place) -> int:
     """Work until told to stop; the exit code."""
     reconciler, heart = Reconciler(platform, place.namespaces), Heartbeat()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _hear(stop)
     probes = Probes(
         lambda: heart.trouble, registry=reconciler.metrics.registry, status=partial(_status, reconciler)
     )
@@ -104,10 +103,15 @@ async def serve(platform: Platform, place: Place) -> int:
         health.close()
 
 
+def _hear(stop: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
 async def _until_over(
     reconciler: Reconciler, cluster: Cluster, place: Place, identity: str, stop: asyncio.Event
 ) -> int:
-    work = partial(_work, reconciler, cluster, place)
+    work = partial(_work, reconciler, cluster, place, stop)
     leading = leader.lead(cluster, place.lease, identity, work) if place.lease else work()
     running, stopping = asyncio.ensure_future(leading), asyncio.ensure_future(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +130,7 @@ async def _until_over(
     return 1
 
 
-async def _work(reconciler: Reconciler, cluster: Cluster, place: Place) -> None:
+async def _work(reconciler: Reconciler, cluster: Cluster, place: Place, stop: asyncio.Event) -> None:
     reconciler.metrics.leader.set(1)
     await _definition(cluster, place)
     async with asyncio.TaskGroup() as group:
@@ -134,14 +138,16 @@ async def _work(reconciler: Reconciler, cluster: Cluster, place: Place) -> None:
         while not reconciler.ready:
             await asyncio.sleep(0.05)
         log.info("%d jobs are there", len(reconciler.observer.world.jobs) if reconciler.observer else 0)
-        watching = kopf.operator(
+        ours = asyncio.all_tasks()
+        watching = await kopf.spawn_tasks(
             registry=registry(reconciler),
             settings=settings(),
             clusterwide=not place.namespaces,
             namespaces=place.namespaces,
             standalone=True,
         )
-        group.create_task(watching)
+        _hear(stop)  # kopf has taken the signals, and would end itself alone
+        group.create_task(kopf.run_tasks(watching, ignored=ours))
 
 
 async def _definition(cluster: Cluster, place: Place) -> None:
