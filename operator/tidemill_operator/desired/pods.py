@@ -50,12 +50,13 @@ def template(
             },
             "tolerations": [_for_half_a_minute("not-ready"), _for_half_a_minute("unreachable")],
             "containers": [_container(plan, component, arguments, resources, tls)],
-            "volumes": _volumes(plan, tls),
+            "volumes": _volumes(plan, component, tls),
         },
     }
     laid = merged(ours, dict(theirs))
     # By these labels the pods are found again.
-    laid["metadata"]["labels"] |= labels
+    laid["metadata"] = {**(laid.get("metadata") or {})}
+    laid["metadata"]["labels"] = {**(laid["metadata"].get("labels") or {}), **labels}
     return dict(laid)
 
 
@@ -63,7 +64,7 @@ def _container(
     plan: Plan, component: str, arguments: list[str], resources: Mapping[str, Any], tls: bool
 ) -> dict[str, Any]:
     secrets, _ = secret_references(plan.job)
-    mounts = [_mount("job", CONFIG), {"name": "tmp", "mountPath": "/tmp"}]
+    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
     env = {
         "TIDEMILL_SECRETS_DIR": SECRETS,
         "TIDEMILL_TERMINATION_LOG": "/dev/termination-log",
@@ -78,6 +79,7 @@ def _container(
         }
     mounts += [_mount(f"secret-{n}", f"{SECRETS}/{name}") for n, name in enumerate(secrets)]
     if component != names.EXECUTOR:
+        mounts.append(_mount("job", CONFIG))
         if not plan.job.spec.checkpoint.location and plan.platform.checkpoint:
             env["TIDEMILL_CHECKPOINT"] = plan.platform.checkpoint
         program = plan.job.spec.program
@@ -120,12 +122,12 @@ def _watched() -> dict[str, Any]:
     }
 
 
-def _volumes(plan: Plan, tls: bool) -> list[dict[str, Any]]:
+def _volumes(plan: Plan, component: str, tls: bool) -> list[dict[str, Any]]:
+    """The manifest is the driver's alone: it goes with a revision, and executors outlive revisions."""
     secrets, _ = secret_references(plan.job)
-    found: list[dict[str, Any]] = [
-        {"name": "job", "configMap": {"name": names.config(plan.name, plan.revision)}},
-        {"name": "tmp", "emptyDir": {}},
-    ]
+    found: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
+    if component != names.EXECUTOR:
+        found.append({"name": "job", "configMap": {"name": names.config(plan.name, plan.revision)}})
     if tls:
         found.append({"name": "tls", "secret": {"secretName": plan.certificates, "defaultMode": 0o440}})
     found += [
@@ -133,7 +135,7 @@ def _volumes(plan: Plan, tls: bool) -> list[dict[str, Any]]:
         for n, name in enumerate(secrets)
     ]
     program = plan.job.spec.program
-    if program is not None and program.config_map is not None:
+    if component != names.EXECUTOR and program is not None and program.config_map is not None:
         found.append({"name": "program", "configMap": {"name": program.config_map.name}})
     return found
 
