@@ -5,10 +5,12 @@ Exit codes: 0 done, 1 a job failed while running, 2 the command or its manifest 
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 import tidemill
-from tidemill.cli import checkpoint, driver, executor, run, termination, validate
+from tidemill.cli import checkpoint, driver, executor, others, run, termination, validate
 
 app = typer.Typer(
     help="Streaming jobs in PySpark's API, without a JVM.",
@@ -37,4 +39,5 @@ def _options(
 def main() -> None:
     """The console script."""
     with termination.told():
+        others.add(app, sys.argv[1:])
         app()
