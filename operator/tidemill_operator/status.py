@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tidemill.api import StreamingJob
+from tidemill.api.status import MOST_QUERIES
 from tidemill_operator import names
 from tidemill_operator.memory import Memory
 from tidemill_operator.moments import iso, parsed
@@ -14,10 +15,12 @@ from tidemill_operator.names import name_of
 from tidemill_operator.phases import BUSY, Standing
 from tidemill_operator.world import Observed, leaving, ready
 
-FIGURES = (
-    "lagRows", "lastBatch", "lastCommit", "queries", "figuresAt",
-)  # fmt: skip
+FIGURES = ("lagRows", "lastBatch", "lastCommit", "queries")
 """What changes all the time, and is no transition."""
+_LAST_HEARD = (*FIGURES, "generation")
+"""What is kept while no driver answers."""
+LONGEST = 4096
+"""Characters of a text that others wrote; the API server takes no more."""
 _OF_A_QUERY = (
     "name", "phase", "batchId", "committedAt", "watermark", "lagRows", "inputRowsPerSecond", "processedRowsPerSecond",
     "stateRows", "lastError",
@@ -44,16 +47,18 @@ def full(
         "conditions": _conditions(state, before, generation, now),
         **memory.to_status(name),
     }
-    return found | (_figures(report) if report else {k: before[k] for k in FIGURES if k in before})
+    return found | (_figures(report) or {k: before[k] for k in _LAST_HEARD if k in before})
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    queries = [
-        {k: q[k] for k in _OF_A_QUERY if q.get(k) is not None}
-        for q in report.get("queries", [])
-        if q.get("name")
-    ]
-    found: dict[str, Any] = {"queries": queries, "generation": int(report.get("generation") or 0)}
+    """What a driver says; one that has not held the checkpoint yet knows nothing of it."""
+    generation = int(report.get("generation") or 0)
+    if not generation:
+        return {}
+    # Of two runs of one query the later one counts.
+    told = {q["name"]: _of_a_query(q) for q in report.get("queries", []) if q.get("name")}
+    queries = list(told.values())[:MOST_QUERIES]
+    found: dict[str, Any] = {"queries": queries, "generation": generation}
     lags = [q["lagRows"] for q in queries if "lagRows" in q]
     if lags:
         found["lagRows"] = sum(lags)
@@ -61,6 +66,13 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
         found["lastCommit"] = max(commits)
     if batches := [q["batchId"] for q in queries if "batchId" in q]:
         found["lastBatch"] = max(batches)
+    return found
+
+
+def _of_a_query(told: Mapping[str, Any]) -> dict[str, Any]:
+    found = {k: told[k] for k in _OF_A_QUERY if told.get(k) is not None}
+    if "lastError" in found:
+        found["lastError"] = str(found["lastError"])[:LONGEST]
     return found
 
 
@@ -102,12 +114,28 @@ def patch(
 
     Nothing but figures is written only ``figures`` seconds after the last time.
     """
-    changed = {k: v for k, v in after.items() if before.get(k) != v}
-    gone = {k: None for k in before if k not in after and k != "figuresAt"}
-    if not changed and not gone:
+    changed = _difference({k: v for k, v in before.items() if k != "figuresAt"}, after)
+    if not changed:
         return None
     last = parsed(before.get("figuresAt"))
     due = last is None or (now - last).total_seconds() >= figures
-    if not due and not gone and set(changed) <= set(FIGURES):
+    if not due and changed.keys() <= set(FIGURES):
         return None
-    return {**changed, **gone, "figuresAt": iso(now)}
+    return {**changed, "figuresAt": iso(now)}
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch: what is gone has to be said at every depth.
+
+    >>> _difference({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 2}})
+    {'a': None, 'b': {'d': None}}
+    """
+    found: dict[str, Any] = {k: None for k in before if k not in after}
+    for key, value in after.items():
+        known = before.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            if below := _difference(known, value):
+                found[key] = below
+        elif known != value:
+            found[key] = value
+    return found
