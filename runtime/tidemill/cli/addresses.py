@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import typer
 
 from tidemill.errors import TidemillError
@@ -23,6 +25,19 @@ HEALTH_PORT = typer.Option(
     show_default=False,
 )
 HEALTH_HOST = typer.Option("0.0.0.0", help="The address for --health-port; plain HTTP.")
+
+
+def count(name: str) -> int:
+    """How many addresses a name has just now; 0 if it is not known.
+
+    >>> count("no.such.name.invalid")
+    0
+    """
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return 0
+    return len({address[0] for *_, address in found})
 
 
 def address_of(text: str, option: str) -> tuple[str, int]:

@@ -54,6 +54,8 @@ class Place:
     files: TlsFiles
     executors: int | None = None
     """Expected before the first batch; None: as many as the manifest says."""
+    executors_from: str = ""
+    """A name that has an address for each executor that there is."""
     checkpoint: str | None = None
     """Where checkpoints are kept, whatever the manifest says."""
     standby: bool = False
@@ -76,6 +78,12 @@ def command(
         min=1,
         max=1000,
         help="Executors to wait for before the first batch; by default spec.executor.replicas.",
+        show_default=False,
+    ),
+    executors_from: str = typer.Option(
+        "",
+        help="Wait for as many executors as this name has addresses: a headless service. While it has none, --executors "
+        "counts.",
         show_default=False,
     ),
     standby: bool = typer.Option(
@@ -120,7 +128,9 @@ def command(
             typer.echo(f"driver: {error}", err=True)
             termination.because(str(error))
             raise typer.Exit(2) from None
-        place = Place(host, port, files, executors, checkpoint, standby, linger, health, program)
+        place = Place(
+            host, port, files, executors, executors_from, checkpoint, standby, linger, health, program
+        )
         raise typer.Exit(_driven(file, place, log_format, secrets, stop))
 
 
@@ -197,8 +207,9 @@ def _listening(manifest: StreamingJob, place: Place) -> Engine:
         port=place.port,
         job=manifest.name,
         silent=Config(manifest.spec.conf).milliseconds("tidemill.executorTimeout") / 1000,
+        count=partial(addresses.count, place.executors_from) if place.executors_from else lambda: 0,
     )
-    log.info("the driver listens at %s, for %d executors", engine.address, expected)
+    log.info("the driver listens at %s, for %d executors", engine.address, engine.expects)
     return engine
 
 

@@ -94,7 +94,7 @@ class Watch:
 
     def __init__(self, name: str, mask: Callable[[str], str] = str) -> None:
         self.name, self.mask = name, mask
-        self.phase = "starting"
+        self._phase = "starting"
         """starting, standby (another driver holds the checkpoint), running, stopping, completed (every query has ended
         well, and the process waits to be told so)."""
         self.message = ""
@@ -102,7 +102,16 @@ class Watch:
         self.metrics.ask(self.queries, self.executors, lambda: self._engine.expects if self._engine else 0)
         self._job: Job | None = None
         self._engine: Engine | None = None
-        self._since = time.time()
+        self._since = self._phase_since = time.time()
+
+    @property
+    def phase(self) -> str:
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: str) -> None:
+        if phase != self._phase:
+            self._phase, self._phase_since = phase, time.time()
 
     def serve(self, host: str, port: int) -> HealthServer:
         return HealthServer(Probes(self.live, self.ready, self.status, self.metrics.registry), port, host)
@@ -172,6 +181,7 @@ class Watch:
             "version": __version__,
             "job": self.name,
             "phase": self.phase,
+            "phaseSince": iso(self._phase_since),
             "message": self.mask(self.message) or self._waits(),
             "startedAt": iso(self._since),
             "generation": max((q["generation"] for q in queries), default=0),

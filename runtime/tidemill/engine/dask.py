@@ -9,7 +9,7 @@ import pickle
 import secrets
 import threading
 import time
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -94,7 +94,8 @@ class _Asked:
 
 class DaskEngine(Engine):
     """See `Engine`. ``expected``: executors to wait for before the first batch, two minutes at most (`WAIT`); for a
-    batch that has none at all ``patience`` seconds.
+    batch that has none at all ``patience`` seconds. Where ``count`` gives how many there are just now, that is what is
+    expected; 0: it does not know.
 
     ``files`` is this process's certificate, None only for tests in one process; ``host`` and ``port`` are where it
     listens (port 0: any that is free); an executor that answers nothing for ``silent`` seconds is given up, however long
@@ -113,7 +114,9 @@ class DaskEngine(Engine):
         port: int = 0,
         job: str = "",
         silent: float = SILENT,
+        count: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._count = count
         self.expected, self.patience, self.job, self.silent = expected, patience, job, silent
         self._token = secrets.token_hex(16)
         self._members: dict[str, Member] = {}
@@ -241,7 +244,7 @@ class DaskEngine(Engine):
 
     @property
     def expects(self) -> int:
-        return self.expected
+        return self._count() or self.expected
 
     def moved(self, query: str) -> int:
         found = self._queries.get(query)
@@ -266,11 +269,12 @@ class DaskEngine(Engine):
             found = [m for a, m in self._members.items() if a not in self._leaving]
             return sorted(found or self._members.values(), key=lambda m: (m.name, m.address))
 
+        if not self._met:
+            most, wanted = min(self.patience, WAIT), self.expects
+            with self._changed:
+                self._changed.wait_for(lambda: self._ending or len(fit()) >= wanted, most)
+            self._met = True
         with self._changed:
-            if not self._met:
-                most = min(self.patience, WAIT)
-                self._changed.wait_for(lambda: self._ending or len(fit()) >= self.expected, most)
-                self._met = True
             if not self._changed.wait_for(lambda: self._ending or fit(), self.patience) or not fit():
                 if self._ending:
                     raise ExecutorLostError("the driver ends, and no executor is there for the batch at hand")
