@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,35 +32,39 @@ class Applier:
         self.cluster, self.world, self.figures, self.clock = cluster, world, figures, clock
 
     async def apply(self, seen: Observed, decision: Decision) -> None:
-        """The status is written first: it holds what has been decided, and a crash in between repeats the actions, which
-        are the same again. Raises `ClusterError` at the first action that fails."""
-        await self._status(seen.job, decision.status)
-        namespace = seen.job["metadata"]["namespace"]
+        """The status is written before what it tells of is done: a crash in between repeats the actions, which are the same
+        again. Only certificates come first: they are of use to nobody before the status names them, and once it does
+        nobody could tell whether they had been written. Raises `ClusterError` at the first action that fails."""
+        job = seen.job
         for action in decision.actions:
-            await self._do(namespace, action)
+            if isinstance(action, MakeCertificates):
+                files = certificates.make(action.plan.name, action.plan.namespace, action.days, self.clock())
+                await self.cluster.apply(objects.secret(action.plan, files))
+        if patch := status.patch(job.get("status") or {}, decision.status, self.clock(), self.figures):
+            job = await self._of_job(job, {"status": patch}, "status")
         for event in decision.events:
-            await self._tell(seen.job, event)
+            await self._tell(job, event)
+        for action in decision.actions:
+            await self._do(job, action)
 
-    async def _status(self, job: Item, after: dict[str, Any]) -> None:
-        patch = status.patch(job.get("status") or {}, after, self.clock(), self.figures)
-        if patch is None:
-            return
+    async def _of_job(self, job: Item, patch: Mapping[str, Any], sub: str = "") -> Item:
+        """Change a job, unless it has changed since it was looked at."""
         meta = job["metadata"]
-        guarded = {
-            "metadata": {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]},
-            "status": patch,
-        }
-        written = await self.cluster.patch(JOB, meta["namespace"], name_of(job), guarded, "status")
-        self.world.put(written)
+        guard = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        guarded = {**patch, "metadata": {**patch.get("metadata", {}), **guard}}
+        written = await self.cluster.patch(JOB, meta["namespace"], name_of(job), guarded, sub)
+        found = {"apiVersion": JOB.api_version, "kind": JOB.name, **written}
+        self.world.put(found)
+        return found
 
-    async def _do(self, namespace: str, action: Action) -> None:
+    async def _do(self, job: Item, action: Action) -> None:
+        namespace = job["metadata"]["namespace"]
         match action:
             case Apply(item):
                 written = await self.cluster.apply(item)
                 self.world.put({"apiVersion": item["apiVersion"], "kind": item["kind"], **written})
-            case MakeCertificates(plan, days):
-                files = certificates.make(plan.name, plan.namespace, days)
-                await self.cluster.apply(objects.secret(plan, files))
+            case Patch(kind, _, patch) if kind is JOB:
+                await self._of_job(job, patch)
             case Patch(kind, name, patch):
                 written = await self.cluster.patch(kind, namespace, name, patch)
                 self.world.put({"apiVersion": kind.api_version, "kind": kind.name, **written})
