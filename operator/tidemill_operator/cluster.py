@@ -147,6 +147,12 @@ class Cluster:
         path = kind.path(item["metadata"].get("namespace"))
         return await self._call("create", kind, "POST", path, {"fieldManager": MANAGER}, item)
 
+    async def update(self, kind: Kind, item: Item) -> Item:
+        """The whole object anew; ``ClusterError`` 409 if it is no longer of the version that ``item`` has."""
+        meta = item["metadata"]
+        path = kind.path(meta["namespace"], meta["name"])
+        return await self._call("update", kind, "PUT", path, {"fieldManager": MANAGER}, item)
+
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
         """In the background; one that is gone already, or is another one by now, is no matter."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
-from kubernetes.aio.leaderelection.electionconfig import Config
-from kubernetes.aio.leaderelection.leaderelection import LeaderElection
-from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
-
-from tidemill_operator.cluster import LEASE, Cluster
+from tidemill_operator.cluster import LEASE, Cluster, Item
 from tidemill_operator.errors import ClusterError
 
 log = logging.getLogger("tidemill.operator")
@@ -22,43 +20,99 @@ LASTS, RENEWED, TRIED = 15, 10, 2
 
 async def lead(cluster: Cluster, namespace: str, identity: str, work: Callable[[], Awaitable[None]]) -> None:
     """Do ``work`` once this replica leads; returns when it no longer does, or the work is over."""
-    over = asyncio.Event()
-
-    async def working() -> None:
-        log.info("replica %s leads", identity)
-        try:
-            await work()
-        finally:
-            over.set()
-
-    lock = LeaseLock(NAME, namespace, identity, cluster.api)
-    election = LeaderElection(
-        Config(
-            lock,
-            lease_duration=LASTS,
-            renew_deadline=RENEWED,
-            retry_period=TRIED,
-            onstarted_leading=working,
-            onstopped_leading=None,
-        )
-    )
-    running, ended = asyncio.ensure_future(election.run()), asyncio.ensure_future(over.wait())
+    lock = Lock(cluster, namespace, identity)
+    await lock.take()
+    log.info("replica %s leads", identity)
+    working, holding = asyncio.ensure_future(work()), asyncio.ensure_future(lock.hold())
     try:
-        await asyncio.wait({running, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
+        await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
     finally:
-        for task in (running, ended):
+        for task in (working, holding):
             task.cancel()
-        await asyncio.gather(running, ended, return_exceptions=True)
+        await asyncio.gather(working, holding, return_exceptions=True)
 
 
 async def release(cluster: Cluster, namespace: str, identity: str) -> None:
     """Let the next one lead at once, if this one does."""
-    try:
-        lease = await cluster.get(LEASE, namespace, NAME)
-        if lease is not None and lease["spec"].get("holderIdentity") == identity:
-            version = {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"]}}
-            await cluster.patch(LEASE, namespace, NAME, {**version, "spec": {"holderIdentity": ""}})
-    except ClusterError as error:
-        log.debug("the lease was not given back: %s", error)
+    await Lock(cluster, namespace, identity).release()
+
+
+class Lock:
+    """The Lease, as one replica sees it. Whether another's has run out is told by our own clock: it has not changed for as
+    long as it lasts, since we looked first."""
+
+    def __init__(self, cluster: Cluster, namespace: str, identity: str) -> None:
+        self.cluster, self.namespace, self.identity = cluster, namespace, identity
+        self._seen = ("", 0.0)
+        """A version of the Lease, and when we first saw it."""
+        self._told = ""
+
+    async def take(self) -> None:
+        """Returns once it is ours."""
+        while not await self._tried():
+            await asyncio.sleep(TRIED)
+
+    async def hold(self) -> None:
+        """Returns once it may be another's: it could not be renewed for too long."""
+        renewed = time.monotonic()
+        while time.monotonic() - renewed < RENEWED:
+            await asyncio.sleep(TRIED)
+            if await self._tried():
+                renewed = time.monotonic()
+
+    async def release(self) -> None:
+        try:
+            lease = await self.cluster.get(LEASE, self.namespace, NAME)
+            if lease is not None and _holder(lease) == self.identity:
+                await self.cluster.update(LEASE, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
+        except ClusterError as error:
+            log.debug("the lease was not given back: %s", error)
+
+    async def _tried(self) -> bool:
+        """Take it, or renew it; whether it is ours now."""
+        try:
+            async with asyncio.timeout(RENEWED / 2):
+                return await self._write(await self.cluster.get(LEASE, self.namespace, NAME))
+        except (ClusterError, TimeoutError) as error:
+            if not (isinstance(error, ClusterError) and error.status == 409):  # another one was faster
+                self._tell(f"the lease {self.namespace}/{NAME} is out of reach: {error or 'no answer'}")
+            return False
+
+    async def _write(self, lease: Item | None) -> bool:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ours = {"holderIdentity": self.identity, "leaseDurationSeconds": LASTS, "renewTime": now}
+        if lease is None:
+            await self.cluster.create(
+                {
+                    "apiVersion": LEASE.api_version,
+                    "kind": LEASE.name,
+                    "metadata": {"name": NAME, "namespace": self.namespace},
+                    "spec": {**ours, "acquireTime": now, "leaseTransitions": 0},
+                }
+            )
+            return True
+        spec = lease.get("spec") or {}
+        if (holder := _holder(lease)) != self.identity:
+            if holder and not self._has_run_out(lease):
+                self._tell(f"replica {holder} leads; waiting")
+                return False
+            ours |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+        await self.cluster.update(LEASE, {**lease, "spec": {**spec, **ours}})
+        return True
+
+    def _has_run_out(self, lease: Item) -> bool:
+        version, now = str(lease["metadata"]["resourceVersion"]), time.monotonic()
+        if self._seen[0] != version:
+            self._seen = (version, now)
+        return now - self._seen[1] > int(lease["spec"].get("leaseDurationSeconds") or LASTS)
+
+    def _tell(self, message: str) -> None:
+        if message != self._told:
+            self._told = message
+            log.info(message)
+
+
+def _holder(lease: Item) -> str:
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
