@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -103,7 +104,8 @@ def refused(job: StreamingJob, running: Item | None) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "the default" if value is None else repr(value)
+    """Without a password, which would go on to the status, to events and logs."""
+    return "the default" if value is None else re.sub(r"//[^/]*@", "//***@", repr(value))
 
 
 def _hash(value: Any) -> str:

@@ -69,12 +69,12 @@ class Memory:
                 requested=parsed(restart.get("requestedAt")),
                 started=parsed(restart.get("startedAt")),
                 finished=parsed(restart.get("finishedAt")),
-                pause=restart.get("pauseSeconds"),
+                pause=_float(restart.get("pauseSeconds")),
                 next=parsed(restart.get("next")),
             ),
             refused=Refusal(
                 str(refused.get("revision") or ""),
-                int(refused.get("observedGeneration") or 0),
+                _int(refused.get("observedGeneration")),
                 str(refused.get("reason") or ""),
             ),
             completed=str(completed.get("revision") or ""),
@@ -111,6 +111,14 @@ class Memory:
 def _dict(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = status.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _float(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,8 @@ log = logging.getLogger("tidemill.operator")
 
 ANSWER = 2.0
 """Seconds for a driver to say how it does."""
+LONGEST = 2**20
+"""Bytes of what it says; some hundred queries fit into it."""
 
 
 class Observer:
@@ -28,7 +31,6 @@ class Observer:
         self.cluster, self.namespaces = cluster, namespaces
         self.world = World()
         self._http: aiohttp.ClientSession | None = None
-        self._ends: dict[str, bool] = {}
 
     async def look(self) -> set[Key]:
         """Read everything anew; the jobs to look at: at the start, and now and then, should a watch have missed something."""
@@ -66,8 +68,9 @@ class Observer:
         host = f"[{address}]" if ":" in address else address
         url = f"http://{host}:{names.HEALTH_PORT}/api/v1/status"
         try:
-            async with self._session().get(url) as answer:
-                found = await answer.json()
+            # What answers is a user's program: it leads us nowhere else, and fills no memory.
+            async with self._session().get(url, allow_redirects=False) as answer:
+                found = json.loads(await _body(answer)) if answer.status == 200 else None
                 return found if isinstance(found, dict) else {}
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             log.debug("driver %s does not answer: %s", name_of(pod), error)
@@ -91,16 +94,12 @@ class Observer:
             log.debug("events of %s: %s", name_of(pod), error)
             return ""
         warnings = [e for e in events if e.get("type") == "Warning"]
-        last = max(
-            warnings, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""), default={}
-        )
+        last = max(warnings, key=_told_at, default={})
         return str(last.get("message", ""))
 
     async def _namespace_ends(self, namespace: str) -> bool:
-        if not self._ends.get(namespace):
-            found = await self.cluster.get(NAMESPACE, None, namespace)
-            self._ends[namespace] = found is None or leaving(found)
-        return self._ends[namespace]
+        found = await self.cluster.get(NAMESPACE, None, namespace)
+        return found is None or leaving(found)
 
     async def close(self) -> None:
         if self._http is not None:
@@ -109,6 +108,16 @@ class Observer:
 
 def _runs(pod: Item) -> bool:
     return any("running" in c.get("state", {}) for c in pod["status"].get("containerStatuses", []))
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """No more of it than fits."""
+    found = b""
+    async for part in answer.content.iter_any():
+        found += part
+        if len(found) > LONGEST:
+            raise ValueError(f"its answer is longer than {LONGEST} bytes")
+    return found
 
 
 def _being_made(pod: Item) -> bool:

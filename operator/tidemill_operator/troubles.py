@@ -20,7 +20,7 @@ def trouble(pod: Item, hints: Mapping[str, str]) -> tuple[str, str]:
     if leaving(pod):
         return "", ""
     status = pod.get("status", {})
-    for container in status.get("containerStatuses", []):
+    for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
         found = _of_container(pod, container)
         if found[0]:
             return found
@@ -73,6 +73,8 @@ def first(pods: Iterable[Item], hints: Mapping[str, str]) -> tuple[str, str]:
 def verdict(pods: Iterable[Item], attempts: int) -> str:
     """Why a standby driver does not fit, if it has said so: exit code 2, or an error as often as it is tried."""
     for pod in pods:
+        if leaving(pod):
+            continue
         for container in pod.get("status", {}).get("containerStatuses", []):
             ended = last_end(container)
             code = ended.get("exitCode", 0)
