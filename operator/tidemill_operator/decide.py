@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from tidemill.api import StreamingJob
 from tidemill_operator import changes, names, troubles
@@ -30,7 +30,7 @@ from tidemill_operator.desired.compare import holds
 from tidemill_operator.desired.plan import Plan
 from tidemill_operator.manifests import read
 from tidemill_operator.memory import Memory, Refusal, Restart
-from tidemill_operator.moments import iso, next_after, parsed, whole
+from tidemill_operator.moments import iso, parsed, whole
 from tidemill_operator.names import label_of, name_of
 from tidemill_operator.phases import Standing, standing
 from tidemill_operator.platform import Platform
@@ -143,13 +143,12 @@ class _Pass:
                 Event("WrongAnnotation", f"{names.RESTART_AT}: {asked!r} is no time; write one like "
                       f"{iso(self.now)}", warning=True)
             )  # fmt: skip
-        due = None
-        schedule = job.spec.restarts
-        if schedule is not None and schedule.schedule:
+        due, schedule = None, job.restarts
+        if schedule is not None:
             since = max(
                 filter(None, (restart.requested, parsed(self.raw["metadata"].get("creationTimestamp"))))
             )
-            due = next_after(schedule.schedule, schedule.time_zone, since)
+            due = schedule.after(since).astimezone(UTC)
         restart = replace(
             restart, next=min(filter(None, (due, at if at and at > self.now else None)), default=None)
         )
@@ -162,7 +161,7 @@ class _Pass:
             restart = Restart(iso(at), "Requested", at, next=restart.next)
         elif due is not None and due <= self.now:
             assert schedule is not None
-            following = next_after(schedule.schedule, schedule.time_zone, self.now)
+            following = schedule.after(self.now).astimezone(UTC)
             restart = Restart(iso(due), "Scheduled", whole(self.now), next=following)
         self.memory = replace(self.memory, restart=restart)
 

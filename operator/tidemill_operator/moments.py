@@ -1,11 +1,8 @@
-"""Times as Kubernetes writes them, and when a schedule is due. Pure."""
+"""Times as Kubernetes writes them. Pure."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
-
-from croniter import croniter
 
 
 def iso(moment: datetime) -> str:
@@ -29,10 +26,3 @@ def parsed(text: object) -> datetime | None:
 def whole(moment: datetime) -> datetime:
     """As a status keeps it: in whole seconds."""
     return moment.replace(microsecond=0)
-
-
-def next_after(schedule: str, zone: str, moment: datetime) -> datetime:
-    """The first time of a cron schedule after ``moment``, in UTC."""
-    local = moment.astimezone(ZoneInfo(zone))
-    found: datetime = croniter(schedule, local).get_next(datetime)
-    return found.astimezone(UTC)
