@@ -64,7 +64,7 @@ LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 WATCHED = (DEPLOYMENT, STATEFUL_SET, POD, SERVICE, CONFIG_MAP, BUDGET, PURGE)
 """What we make and look at again. Secrets are written and never read."""
-BY_NAME = {kind.name: kind for kind in (JOB, SECRET, EVENT, NAMESPACE, *WATCHED)}
+BY_NAME = {kind.name: kind for kind in (JOB, SECRET, EVENT, NAMESPACE, LEASE, *WATCHED)}
 
 
 class Cluster:
