@@ -34,7 +34,7 @@ from tidemill_operator.moments import iso, parsed, whole
 from tidemill_operator.names import label_of, name_of
 from tidemill_operator.phases import Standing, standing
 from tidemill_operator.platform import Platform
-from tidemill_operator.status import full
+from tidemill_operator.status import LONGEST, full
 from tidemill_operator.world import Observed, leaving, ready
 
 SOON, WATCHFUL = 1.0, 15.0
@@ -59,6 +59,11 @@ class _Pass:
         self.actions: list[Action] = []
         self.events: list[Event] = []
         self.restarted = ""
+        self.remark = ""
+        """What is wrong with an annotation."""
+        self.asked: StreamingJob | None = None
+        self.kept_spec: Item = {}
+        """Of the job that runs in place of the one that is asked for."""
 
     def decide(self) -> Decision:
         if leaving(self.raw):
@@ -70,8 +75,8 @@ class _Pass:
         if job.spec.suspend:
             self._suspend(job)
         else:
-            self._certificates(job)
             self._restarts(job)
+            self._certificates(job)
             job = self._turn(job)
         state = standing(self.seen, job, self.memory, self._changing(job))
         return self._told(state, job)
@@ -81,22 +86,27 @@ class _Pass:
     def _wanted(self) -> tuple[StreamingJob | None, str]:
         """The job to run: as it is asked for, or as it runs while what is asked for is refused."""
         job, problem = read(self.raw)
+        self.asked = job
         running = self._running(self.memory.revision)
         if job is not None and not problem:
             problem = changes.refused(job, running)
         if not problem:
+            if not self.memory.refused.revision:
+                self.memory = replace(self.memory, refused=Refusal())
             return job, ""
         self._refuse("", problem)
-        kept = self._kept(running)
-        return kept, problem
+        return self._kept(running), problem
 
     def _running(self, revision: str) -> Item | None:
         """The manifest that a revision runs."""
         found = self.seen.find(CONFIG_MAP, names.config(self.name, revision)) if revision else None
         if found is None:
             return None
-        manifest: Item = json.loads(found["data"]["job.yaml"])
-        return manifest
+        try:
+            manifest = json.loads(found["data"]["job.yaml"])
+        except (KeyError, ValueError):
+            return None  # somebody else's
+        return dict(manifest)
 
     def _kept(self, running: Item | None) -> StreamingJob | None:
         """The job as it runs, with what may change at any time as it is asked for now."""
@@ -109,11 +119,15 @@ class _Pass:
             spec |= {key: asked[key]} if key in asked else {}
         executor = dict(spec.get("executor") or {})
         executor["replicas"] = (asked.get("executor") or {}).get("replicas", 1)
-        job, _ = read({**running, "spec": {**spec, "executor": executor}})
+        self.kept_spec = {**spec, "executor": executor}
+        job, _ = read({**self.raw, "spec": self.kept_spec})
+        if job is None:
+            self.kept_spec = running["spec"]
+            job, _ = read({**self.raw, "spec": self.kept_spec})
         return job
 
     def _refuse(self, revision: str, reason: str) -> None:
-        said = Refusal(revision, self.generation, reason)
+        said = Refusal(revision, self.generation, reason[:LONGEST])
         if said != self.memory.refused:
             self.memory = replace(self.memory, refused=said)
             self.events.append(
@@ -126,12 +140,19 @@ class _Pass:
         valid = self.memory.valid_to
         if self.memory.serial and valid and valid - self.now > self.platform.certificates / 3:
             return
-        serial = self.memory.serial + 1
+        if self.memory.completed and not self._changing(job):
+            return  # nothing runs; who asks it to run again gets new ones
+        serial = 1 + max(self.memory.serial, *self._serials())
         self.memory = replace(
             self.memory, serial=serial, valid_to=whole(self.now + self.platform.certificates)
         )
         plan = self._plan(job, self.memory.image or self._image(job))
         self.actions.append(MakeCertificates(plan, self.platform.certificates.days))
+
+    def _serials(self) -> list[int]:
+        """Of the certificates that drivers have, whether or not a status that knew of them is still there."""
+        found = [_certificates_of(d).rpartition("-")[2] for d in self.seen.drivers().values()]
+        return [0, *(int(serial) for serial in found if serial.isdigit())]
 
     def _restarts(self, job: StreamingJob) -> None:
         """A new token if one is asked for, or due by the schedule."""
@@ -139,48 +160,42 @@ class _Pass:
         asked = self.raw["metadata"].get("annotations", {}).get(names.RESTART_AT)
         at = parsed(asked) if asked else None
         if asked and at is None:
-            self.events.append(
-                Event("WrongAnnotation", f"{names.RESTART_AT}: {asked!r} is no time; write one like "
-                      f"{iso(self.now)}", warning=True)
-            )  # fmt: skip
-        due, schedule = None, job.restarts
-        if schedule is not None:
-            since = max(
-                filter(None, (restart.requested, parsed(self.raw["metadata"].get("creationTimestamp"))))
-            )
-            due = schedule.after(since).astimezone(UTC)
-        restart = replace(
-            restart, next=min(filter(None, (due, at if at and at > self.now else None)), default=None)
-        )
-        if (
-            at is not None
-            and at <= self.now
-            and iso(at) != restart.token
-            and not (restart.requested is not None and at < restart.requested)
-        ):
-            restart = Restart(iso(at), "Requested", at, next=restart.next)
-        elif due is not None and due <= self.now:
-            assert schedule is not None
-            following = schedule.after(self.now).astimezone(UTC)
-            restart = Restart(iso(due), "Scheduled", whole(self.now), next=following)
+            self.remark = f"{names.RESTART_AT}: {asked!r} is no time; write one like {iso(self.now)}"
+        schedule = job.restarts
+        to_come = [schedule.after(self.now).astimezone(UTC)] if schedule is not None else []
+        if at is not None and at > self.now:
+            to_come.append(at)
+        following = min(to_come, default=None)
+        if at is not None and at <= self.now and self._is_new(at):
+            restart = Restart(iso(at), "Requested", at, next=following)
+        elif schedule is not None and restart.next is not None and restart.next <= self.now:
+            restart = Restart(iso(restart.next), "Scheduled", whole(self.now), next=following)
+        else:
+            restart = replace(restart, next=following)
         self.memory = replace(self.memory, restart=restart)
+
+    def _is_new(self, at: datetime) -> bool:
+        """Whether a restart that is asked for has not been answered yet."""
+        restart = self.memory.restart
+        return iso(at) != restart.token and (restart.requested is None or at >= restart.requested)
 
     # Revisions
 
     def _plan(self, job: StreamingJob, image: str) -> Plan:
         secret = names.certificates(self.name, self.memory.serial)
         revision = changes.revision(job, image, secret, self.memory.restart.token)
-        return Plan(
-            job, self.raw, self.platform, image, revision, changes.executors(job, image, secret), secret
-        )
+        raw = self.raw if job is self.asked else {**self.raw, "spec": self.kept_spec}
+        return Plan(job, raw, self.platform, image, revision, changes.executors(job, image, secret), secret)
 
     def _image(self, job: StreamingJob) -> str:
         return job.spec.image or self.platform.image
 
     def _chosen(self, job: StreamingJob) -> Plan:
         """The revision to run. A job that names no image keeps the one that it has until it is restarted anyway: a new
-        operator, whose default may be another, restarts nothing."""
-        if not job.spec.image and self.memory.image:
+        operator, whose default may be another, restarts nothing. But an image that the job has named and no longer names
+        is a change."""
+        running = self._running(self.memory.revision) or {}
+        if not job.spec.image and self.memory.image and not running.get("spec", {}).get("image"):
             plan = self._plan(job, self.memory.image)
             if plan.revision == self.memory.revision:
                 return plan
@@ -195,10 +210,10 @@ class _Pass:
     def _turn(self, job: StreamingJob) -> StreamingJob:
         """Bring the active revision to what it should be; gives the job that then runs."""
         plan, active = self._chosen(job), self.memory.revision
-        kept = self._kept(self._running(active))
-        if plan.revision == self.memory.refused.revision and kept is not None:
+        kept = self._kept(self._running(active)) if plan.revision == self.memory.refused.revision else None
+        if kept is not None:
             job, plan = kept, self._chosen(kept)
-        elif self.memory.refused.revision or self.memory.refused.generation != self.generation:
+        elif self.memory.refused.revision:
             self.memory = replace(self.memory, refused=Refusal())
         if plan.revision == self.memory.completed:
             self._complete(plan)
@@ -207,7 +222,7 @@ class _Pass:
             self.memory = replace(self.memory, completed="", completed_at=None)
         if plan.revision != active and self._stands(active):
             if not self._try(plan):
-                self._keep_running(job)
+                self._keep_running()
                 return job
         elif plan.revision != active:
             self._activate(plan)
@@ -221,7 +236,8 @@ class _Pass:
     def _stands(self, revision: str) -> bool:
         """Whether there is a driver of a revision that has no trouble: a change is tried beside it."""
         trouble, _ = troubles.first(self.seen.driver_pods(revision), self.seen.hints)
-        return revision in self.seen.drivers() and not trouble
+        works = self.seen.report(revision).get("phase") == "running"
+        return revision in self.seen.drivers() and (works or not trouble)
 
     def _try(self, plan: Plan) -> bool:
         """Start a driver beside the old one; whether it has taken its place."""
@@ -231,7 +247,10 @@ class _Pass:
             self._remove(plan.revision)
             return False
         self._make_driver(plan)
-        if self.seen.report(plan.revision).get("phase") not in ("standby", "running"):
+        for revision in self.seen.drivers():
+            if revision not in (plan.revision, self.memory.revision):
+                self._remove(revision)  # of an edit that has been edited again
+        if self.seen.report(plan.revision).get("phase") not in ("standby", "running", "completed"):
             return False
         self._activate(plan)
         return True
@@ -247,19 +266,17 @@ class _Pass:
             self.events.append(
                 Event("Restarting", f"revision {plan.revision} takes over from {old} ({cause})")
             )
+        else:
+            restart = replace(restart, cause="")  # it is no restart
         self.memory = replace(
             self.memory, revision=plan.revision, image=plan.image, restart=restart, refused=Refusal()
         )
-        for revision in self.seen.drivers():
-            if revision != plan.revision:
-                self._remove(revision)
 
     def _cause(self, restart: Restart, old: str) -> str:
-        if restart.token and restart.started is None:
+        if restart.cause and restart.started is None:
             return restart.cause
-        volumes = self.seen.drivers()[old]["spec"]["template"]["spec"].get("volumes", [])
-        mounted = [v["secret"]["secretName"] for v in volumes if v["name"] == "tls"]
-        return "Changed" if names.certificates(self.name, self.memory.serial) in mounted else "Certificates"
+        before = _certificates_of(self.seen.drivers()[old])
+        return "Changed" if names.certificates(self.name, self.memory.serial) == before else "Certificates"
 
     def _finish(self) -> None:
         """Note how long a planned restart took."""
@@ -279,7 +296,7 @@ class _Pass:
 
     # What has to be there
 
-    def _keep_running(self, job: StreamingJob) -> None:
+    def _keep_running(self) -> None:
         """As many executors as wanted for the active revision, while another one is tried."""
         kept = self._kept(self._running(self.memory.revision))
         if kept is not None:
@@ -320,7 +337,8 @@ class _Pass:
         if not staying:
             return
         switched = self.memory.revision != self.before.revision
-        others_ready = all(ready(p) for p in self.seen.executor_pods())
+        pods = self.seen.executor_pods()
+        others_ready = len(pods) >= replicas and all(map(ready, pods))
         chosen = (
             staying if switched or self._of_another_driver(plan) else staying[-1:] if others_ready else []
         )
@@ -334,20 +352,8 @@ class _Pass:
         found = self.seen.find(STATEFUL_SET, names.executor(self.name))
         if found is None:
             return True
-        container = found["spec"]["template"]["spec"]["containers"][0]
-        secrets = [
-            v["secret"]["secretName"]
-            for v in found["spec"]["template"]["spec"]["volumes"]
-            if v["name"] == "tls"
-        ]
-        images = {
-            p["spec"]["containers"][0]["image"] for p in self.seen.executor_pods() if p["spec"]["containers"]
-        }
-        return (
-            container["image"] != plan.image
-            or plan.certificates not in secrets
-            or images - {plan.image} != set()
-        )
+        images = {_image_of(p) for p in (found["spec"]["template"], *self.seen.executor_pods())}
+        return images != {plan.image} or _certificates_of(found) != plan.certificates
 
     def _patch_replicas(self, kind: Kind, name: str, replicas: int) -> None:
         found = self.seen.find(kind, name)
@@ -385,8 +391,10 @@ class _Pass:
         stopped = self._stop()
         # What a suspended job is changed to is looked at when it goes on; nothing that runs is compared with it then.
         active = "" if stopped else self.memory.revision
-        self.memory = replace(
-            self.memory, revision=active, completed="", completed_at=None, refused=Refusal()
+        # A restart that falls due meanwhile is not made up for: the job starts anew anyway.
+        restart = replace(self.memory.restart, next=None)
+        self.memory = self.memory.having(
+            revision=active, completed="", completed_at=None, refused=Refusal(), restart=restart
         )
 
     def _complete(self, plan: Plan) -> None:
@@ -398,7 +406,7 @@ class _Pass:
         said = Standing("Terminating", "the job is being deleted", "Deleting")
         if names.FINALIZER not in self.raw["metadata"].get("finalizers", []):
             return self._told(said, None)
-        job, _ = read(self.raw)
+        job, _ = self._wanted()
         if job is None or job.spec.deletion_policy != "Delete" or self.seen.namespace_ends:
             self._release()
         elif self._stop():
@@ -441,6 +449,8 @@ class _Pass:
     # What is said
 
     def _told(self, state: Standing, job: StreamingJob | None) -> Decision:
+        if self.remark and not state.degraded:
+            state = Standing(state.phase, self.remark, "WrongAnnotation", degraded=True)
         if state.phase != self.before.phase:
             self.events.append(Event(state.phase, state.message or state.phase, warning=state.degraded))
         status = full(self.seen, state, self.memory, job, self.now)
@@ -452,3 +462,14 @@ class _Pass:
         elif again is None and self.memory.valid_to is not None and state.phase != "Suspended":
             again = timedelta(days=1).total_seconds()
         return Decision(tuple(self.actions), status, tuple(self.events), again, self.restarted)
+
+
+def _certificates_of(workload: Item) -> str:
+    """The Secret that its pods mount."""
+    volumes = workload["spec"]["template"]["spec"].get("volumes", [])
+    return next((str(v["secret"]["secretName"]) for v in volumes if v["name"] == "tls"), "")
+
+
+def _image_of(pod: Item) -> str:
+    """Of our container, whatever others have been put beside it."""
+    return next((str(c["image"]) for c in pod["spec"]["containers"] if c["name"] == "tidemill"), "")
