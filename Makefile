@@ -3,6 +3,7 @@
 #
 #   make run       set up, then play the quick start
 #   make test      set up, then test the wheel            make test ARGS='-k window -x'
+#   make e2e       set up, then test on the cluster of KUBECONFIG: e2e/README.md says which images it has to have
 #   make check     formatting, lint, types, import contracts, generated files
 #   make format    what check would complain of, mended where a tool can
 #   make generate  crds/ and docs/ written again from the code
@@ -20,11 +21,11 @@ WORKERS ?= 2
 QUICKSTART ?= examples/flights/quickstart.py
 BENCH ?= bench
 BIN := $(VENV)/bin
-CODE := $(wildcard runtime operator tests examples bench docs .ci)
+CODE := $(wildcard runtime operator tests e2e charts examples bench docs .ci)
 
 export PYTHON VENV
 
-.PHONY: run test check format generate bench dev clean
+.PHONY: run test e2e check format generate bench dev clean
 .NOTPARALLEL:
 
 run:
@@ -34,6 +35,10 @@ run:
 test:
 	@.ci/setup test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+e2e:
+	@.ci/setup test
+	@$(BIN)/python -m pytest e2e $(ARGS)
 
 check:
 	@.ci/setup test
@@ -59,4 +64,4 @@ dev:
 
 clean:
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find runtime tests $(wildcard operator examples bench) -name __pycache__ -prune -exec rm -rf {} +
+	@find runtime tests $(wildcard operator e2e charts examples bench) -name __pycache__ -prune -exec rm -rf {} +

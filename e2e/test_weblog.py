@@ -70,7 +70,7 @@ def test_the_output_is_that_of_a_batch(web_logs: Job, platform: Platform) -> Non
     until(lambda: _has_ended(platform, "feeder"))
     given = weblog.Input(platform.records(INPUT))
     wanted = given.hits()
-    assert len(given.rows) > 1000 and len(wanted) > 50
+    assert wanted.total() > 50, "too little was fed to prove anything"
 
     def written() -> Counter[object]:
         found = weblog.counted(platform.records(HITS))
