@@ -210,9 +210,12 @@ class _Pass:
     def _turn(self, job: StreamingJob) -> StreamingJob:
         """Bring the active revision to what it should be; gives the job that then runs."""
         plan, active = self._chosen(job), self.memory.revision
-        kept = self._kept(self._running(active)) if plan.revision == self.memory.refused.revision else None
+        again = plan.revision == self.memory.refused.revision
+        kept = self._kept(self._running(active)) if again else None
         if kept is not None:
             job, plan = kept, self._chosen(kept)
+        elif again and self._stands(active):
+            return job  # somebody has taken its manifest away; it is left alone
         elif self.memory.refused.revision:
             self.memory = replace(self.memory, refused=Refusal())
         if plan.revision == self.memory.completed:

@@ -43,6 +43,9 @@ def standing(seen: Observed, job: StreamingJob, memory: Memory, changing: bool) 
         )
     found = _driver(seen, memory, changing)
     if memory.refused.reason:
+        if found.phase == "Failing":
+            told = f"{found.message}; besides, a change was refused: {memory.refused.reason}"
+            return Standing(found.phase, told, found.reason, degraded=True)
         refused = f"the change was refused, and the job goes on as it was: {memory.refused.reason}"
         return Standing(found.phase, refused, "ChangeRefused", degraded=True)
     return found

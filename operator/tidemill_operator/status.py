@@ -96,7 +96,7 @@ def _conditions(
             {
                 "type": kind,
                 "status": status,
-                "reason": (state.reason or state.phase) if told else "AsExpected",
+                "reason": _reason(kind, state) if told else "AsExpected",
                 "message": state.message[:1024] if told else "",
                 "lastTransitionTime": since["lastTransitionTime"]
                 if same and "lastTransitionTime" in since
@@ -105,6 +105,11 @@ def _conditions(
             }
         )
     return found
+
+
+def _reason(kind: str, state: Standing) -> str:
+    """What runs may have another trouble; it is ready for all that."""
+    return state.phase if kind == "Ready" and state.phase == "Running" else state.reason or state.phase
 
 
 def patch(

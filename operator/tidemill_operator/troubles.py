@@ -78,6 +78,7 @@ def verdict(pods: Iterable[Item], attempts: int) -> str:
         for container in pod.get("status", {}).get("containerStatuses", []):
             ended = last_end(container)
             code = ended.get("exitCode", 0)
-            if code == 2 or (code not in (0, 143, 137) and container.get("restartCount", 0) >= attempts):
+            starts = container.get("restartCount", 0) + ("running" not in container.get("state", {}))
+            if code == 2 or (code not in (0, 143, 137) and starts >= attempts):
                 return str(ended.get("message") or "").strip() or f"its driver ended with {code}"
     return ""
