@@ -160,7 +160,7 @@ class _Pass:
         asked = self.raw["metadata"].get("annotations", {}).get(names.RESTART_AT)
         at = parsed(asked) if asked else None
         if asked and at is None:
-            self.remark = f"{names.RESTART_AT}: {asked!r} is no time; write one like {iso(self.now)}"
+            self.remark = f"{names.RESTART_AT}: {asked!r} is no time; write one like 2026-01-31T03:00:00Z"
         schedule = job.restarts
         to_come = [schedule.after(self.now).astimezone(UTC)] if schedule is not None else []
         if at is not None and at > self.now:

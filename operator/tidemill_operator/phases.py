@@ -41,7 +41,7 @@ def standing(seen: Observed, job: StreamingJob, memory: Memory, changing: bool) 
             "all queries have ended; edit the job or ask for a restart to run it again",
             "Completed",
         )
-    found = _driver(seen, memory, changing)
+    found = _driver(seen, job, memory, changing)
     if memory.refused.reason:
         if found.phase == "Failing":
             told = f"{found.message}; besides, a change was refused: {memory.refused.reason}"
@@ -59,7 +59,7 @@ def _suspended(seen: Observed) -> Standing:
     return Standing("Suspended", "spec.suspend is true; false goes on from the checkpoint", "Suspended")
 
 
-def _driver(seen: Observed, memory: Memory, changing: bool) -> Standing:
+def _driver(seen: Observed, job: StreamingJob, memory: Memory, changing: bool) -> Standing:
     active = memory.revision
     pods = seen.driver_pods(active)
     reason, message = troubles.first(pods, seen.hints)
@@ -69,7 +69,7 @@ def _driver(seen: Observed, memory: Memory, changing: bool) -> Standing:
     if reason and phase not in ("running", "standby"):
         return Standing("Pending" if reason == "Unschedulable" else "Failing", message, reason, degraded=True)
     if phase == "running":
-        return _running(seen, report, changing)
+        return _running(seen, job, report, changing)
     if restarting:
         return Standing("Restarting", _restarting(seen, memory), "Restarting")
     if phase:
@@ -86,7 +86,7 @@ def _restarting(seen: Observed, memory: Memory) -> str:
     return f"the new driver takes over ({memory.restart.cause or 'Changed'})"
 
 
-def _running(seen: Observed, report: Mapping[str, Any], changing: bool) -> Standing:
+def _running(seen: Observed, job: StreamingJob, report: Mapping[str, Any], changing: bool) -> Standing:
     queries, executors = report.get("queries", []), seen.executor_pods()
     reason, message = troubles.first(executors, seen.hints)
     failed = [q for q in queries if q.get("phase") == "failed"]
@@ -97,7 +97,10 @@ def _running(seen: Observed, report: Mapping[str, Any], changing: bool) -> Stand
         return _tried(seen)
     there = sum(map(ready, executors))
     if not there:
-        told = message or "no executor has joined the driver yet"
+        none = "no executor has joined the driver yet"
+        if not job.spec.executor.replicas:
+            none = "spec.executor.replicas is 0: there is nobody to compute"
+        told = message or none
         return Standing("Starting", told, reason or "NoExecutors", degraded=bool(reason))
     if reason:
         return Standing("Running", message, reason, degraded=True)

@@ -87,6 +87,9 @@ class Kubernetes(Server):
             else {"phase": phase, "generation": self.lives_of_drivers, "queries": _QUERIES}
         )
 
+    def find_pod(self, name: str) -> Item:
+        return next(p for p in self.all(POD) if name_of(p) == name)
+
     # Controllers
 
     def _collect_garbage(self) -> None:
