@@ -189,7 +189,8 @@ def test_the_job_of_helm_test_is_valid() -> None:
     path = CHART / "files" / "test-job.yaml"
     assert manifest.strip() == path.read_text().strip()
     assert load(path).metadata.name == "helm-test"
-    validate, ready = one(items, "Pod")["spec"]["containers"]
+    (validate,) = one(items, "Pod", "tidemill-test-job")["spec"]["containers"]
+    (ready,) = one(items, "Pod", "tidemill-test-operator")["spec"]["containers"]
     assert validate["args"] == ["validate", "/job/job.yaml"]
     assert ready["args"][-1] == f"http://tidemill.{NAMESPACE}.svc:9090/readyz"
     compile(ready["args"][0], "ask-ready.py", "exec")

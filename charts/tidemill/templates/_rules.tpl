@@ -35,7 +35,7 @@
   verbs: [create, patch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create]
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
