@@ -44,8 +44,10 @@ def _merged_list(ours: list[Any], theirs: list[Any], keys: tuple[str, ...]) -> l
     return [*kept, *changes.values()]
 
 
-_POD = {"hostNetwork": True, "hostPID": True, "hostIPC": True, "shareProcessNamespace": True}
-_CONTAINER = {"privileged": True, "allowPrivilegeEscalation": True}
+_POD = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+_CONTAINER = ("privileged", "allowPrivilegeEscalation")
+_OURS = ("runAsNonRoot", "runAsUser", "seccompProfile", "allowPrivilegeEscalation", "capabilities")
+"""What our pods have in their security contexts; null would take it away."""
 
 
 def forbidden(template: Mapping[str, Any]) -> Iterator[str]:
@@ -54,35 +56,53 @@ def forbidden(template: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(spec, Mapping):
         yield "spec: expected an object"
         return
-    for key, value in _POD.items():
-        if spec.get(key) == value:
-            yield f"spec.{key}: {str(value).lower()} shares the node's own; leave it out"
-    yield from _user(spec.get("securityContext"), "spec.securityContext")
+    for key in _POD:
+        if spec.get(key) is True:
+            yield f"spec.{key}: true shares the node's own; leave it out"
+    yield from _context(spec, "spec")
     for volume in _dicts(spec.get("volumes")):
-        if "hostPath" in volume:
+        if volume.get("hostPath") is not None:
             yield f"spec.volumes[{volume.get('name')}].hostPath: a pod must not see its node's files; use a claim"
     for name in ("containers", "initContainers"):
         for container in _dicts(spec.get(name)):
-            where = f"spec.{name}[{container.get('name')}].securityContext"
-            context = container.get("securityContext")
-            yield from _user(context, where)
-            if not isinstance(context, Mapping):
-                continue
-            for key, value in _CONTAINER.items():
-                if context.get(key) == value:
-                    yield f"{where}.{key}: {str(value).lower()} is refused; leave it out"
-            if added := (context.get("capabilities") or {}).get("add"):
-                yield f"{where}.capabilities.add: {added} is refused; a job needs none"
+            where = f"spec.{name}[{container.get('name')}]"
+            yield from _context(container, where)
+            for port in _dicts(container.get("ports")):
+                if port.get("hostPort"):
+                    yield f"{where}.ports.hostPort: {port['hostPort']} is the node's; use a Service"
 
 
-def _user(context: Any, where: str) -> Iterator[str]:
-    if not isinstance(context, Mapping):
+def _context(holder: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Of a pod, or of a container."""
+    where = f"{where}.securityContext"
+    if "securityContext" not in holder:
         return
+    context = holder["securityContext"]
+    if not isinstance(context, Mapping):
+        yield f"{where}: expected an object; null would take away what keeps a pod from harm"
+        return
+    for key in _OURS:
+        if key in context and context[key] is None:
+            yield f"{where}.{key}: null would take away what keeps a pod from harm; leave it out"
     if context.get("runAsUser") == 0 or context.get("runAsNonRoot") is False:
         yield f"{where}: a job does not run as root; give another runAsUser"
-    profile = (context.get("seccompProfile") or {}).get("type")
-    if profile == "Unconfined":
-        yield f"{where}.seccompProfile: Unconfined is refused; leave it out"
+    for key in _CONTAINER:
+        if context.get(key) is True:
+            yield f"{where}.{key}: true is refused; leave it out"
+    if _mapping(context, "seccompProfile").get("type", "RuntimeDefault") in ("Unconfined", None):
+        yield f"{where}.seccompProfile: only RuntimeDefault and Localhost are allowed; leave it out"
+    if context.get("procMount") not in (None, "Default"):
+        yield f"{where}.procMount: {context['procMount']!r} is refused; leave it out"
+    capabilities = _mapping(context, "capabilities")
+    if added := capabilities.get("add"):
+        yield f"{where}.capabilities.add: {added} is refused; a job needs none"
+    if "drop" in capabilities and "ALL" not in (capabilities["drop"] or []):
+        yield f"{where}.capabilities.drop: a job's pods drop ALL; leave it out"
+
+
+def _mapping(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = holder.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -156,6 +156,6 @@ def threads(resources: Mapping[str, Any]) -> int:
     (2, 4, 1)
     """
     cpu = (resources.get("limits") or {}).get("cpu") or (resources.get("requests") or {}).get("cpu") or "1"
-    text = str(cpu)
-    cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
-    return max(1, math.ceil(cores))
+    number = str(cpu).rstrip("mkKMGTPi")
+    scale = {"": 1, "m": 1e-3, "k": 1e3}.get(str(cpu).removeprefix(number), 1e6)
+    return max(1, math.ceil(float(number) * scale))
