@@ -70,7 +70,7 @@ class _Pass:
             return self._end()
         job, problem = self._wanted()
         if job is None:
-            return self._told(Standing("Refused", problem, "InvalidSpec"), None)
+            return self._told(Standing("Refused", problem, "InvalidSpec", degraded=True), None)
         self._finalizer(job)
         if job.spec.suspend:
             self._suspend(job)
@@ -452,9 +452,11 @@ class _Pass:
     # What is said
 
     def _told(self, state: Standing, job: StreamingJob | None) -> Decision:
+        if self.seen.rejected and not state.degraded:
+            state = Standing(state.phase, self.seen.rejected, "Rejected", degraded=True)
         if self.remark and not state.degraded:
             state = Standing(state.phase, self.remark, "WrongAnnotation", degraded=True)
-        if state.phase != self.before.phase:
+        if state.phase not in (self.before.phase, "Refused"):
             self.events.append(Event(state.phase, state.message or state.phase, warning=state.degraded))
         status = full(self.seen, state, self.memory, job, self.now)
         quiet = state.phase in ("Running", "Suspended", "Completed", "Refused") and not self.actions

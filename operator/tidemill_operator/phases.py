@@ -68,6 +68,8 @@ def _driver(seen: Observed, job: StreamingJob, memory: Memory, changing: bool) -
     restarting = changing or (memory.restart.started is not None and memory.restart.finished is None)
     if reason and phase not in ("running", "standby"):
         return Standing("Pending" if reason == "Unschedulable" else "Failing", message, reason, degraded=True)
+    if not pods and (why := troubles.unmade(seen.drivers().get(active))):
+        return Standing("Failing", f"no pod of the driver can be made: {why}", "NoPod", degraded=True)
     if phase == "running":
         return _running(seen, job, report, changing)
     if restarting:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tidemill import logs
@@ -29,11 +31,18 @@ RESYNC = 600.0
 class Reconciler:
     """Runs until it is cancelled."""
 
-    def __init__(self, platform: Platform, namespaces: tuple[str, ...] = ()) -> None:
-        self.platform, self.namespaces = platform, namespaces
+    def __init__(
+        self,
+        platform: Platform,
+        namespaces: tuple[str, ...] = (),
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.platform, self.namespaces, self.clock = platform, namespaces, clock
         self.queue = WorkQueue(time.monotonic)
         self.metrics = Metrics(self._phases, lambda: len(self.queue))
         self.observer: Observer | None = None
+        self._rejected: dict[Key, str] = {}
+        """What the API server has refused of jobs in their last pass: a template that makes no pod, or a missing right."""
         self.ready = False
         """Whether everything has been read once."""
 
@@ -44,7 +53,7 @@ class Reconciler:
     async def run(self, cluster: Cluster) -> None:
         """Look at every job, then at those that are marked."""
         self.observer = Observer(cluster, self.namespaces)
-        applier = Applier(cluster, self.observer.world, self.platform.figures)
+        applier = Applier(cluster, self.observer.world, self.platform.figures, self.clock)
         try:
             await self._read(self.observer)
             self.ready = True
@@ -88,16 +97,20 @@ class Reconciler:
                 log.info("%s; looking again in %g s", error, pause)
             else:
                 known = isinstance(error, ClusterError)
+                if isinstance(error, ClusterError) and error.refused:
+                    self._rejected[key] = str(error)
                 log.warning("%s; trying again in %g s", error, pause, exc_info=not known)
             return
         self.metrics.reconciliations.labels("ok").inc()
-        self.queue.done(key, again)
+        # What was refused and is no longer stands in the status until the next pass.
+        self.queue.done(key, again if self._rejected.pop(key, None) is None else 0.0)
 
     async def _pass(self, key: Key, observer: Observer, applier: Applier) -> float | None:
         seen = await observer.observe(key)
         if seen is None:
             return None
-        decision = decide(seen, self.platform, datetime.now(UTC))
+        seen = replace(seen, rejected=self._rejected.get(key, ""))
+        decision = decide(seen, self.platform, self.clock())
         await applier.apply(seen, decision)
         if decision.restarted:
             self.metrics.restarts.labels(decision.restarted).inc()

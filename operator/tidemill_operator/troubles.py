@@ -57,6 +57,13 @@ def _of_container(pod: Item, container: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
+def unmade(deployment: Item | None) -> str:
+    """Why no pod of a Deployment can be made: a quota, or a policy of the namespace; empty if nothing says so."""
+    conditions = (deployment or {}).get("status", {}).get("conditions", [])
+    failed = (c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True")
+    return next((str(c.get("message", "")) for c in failed), "")
+
+
 def last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:
     """How the container ended last, if it has; now, or before it was started again."""
     for state in ("state", "lastState"):

@@ -27,6 +27,8 @@ class Observed:
     """What events say of pods that are stuck, by their names."""
     namespace_ends: bool = False
     """The namespace is being deleted: nothing can be made in it."""
+    rejected: str = ""
+    """What the API server has refused in the last pass, and why."""
 
     def find(self, kind: Kind, name: str) -> Item | None:
         return next((i for i in self.items if i["kind"] == kind.name and name_of(i) == name), None)

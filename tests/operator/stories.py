@@ -70,6 +70,8 @@ class Story:
         self._reports: dict[str, dict[str, Any]] = {}
         self._hints: dict[str, str] = {}
         self.decision: Decision | None = None
+        self.rejected = ""
+        """What the API server has refused in the last pass."""
         self.did: list[str] = []
         self.told: list[str] = []
         self.cluster.create(job(**spec))
@@ -175,7 +177,8 @@ class Story:
         drivers = self.cluster.all(POD, names.selector(NAME, names.DRIVER))
         reports = {name_of(p): said for p in drivers if (said := self._report(p))}
         ends = leaving(self.job) and PLACE in self.cluster.ending
-        return Observed(slim(self.job), self.world.items(key), reports, self._hinted(pods), ends)
+        items, hints = self.world.items(key), self._hinted(pods)
+        return Observed(slim(self.job), items, reports, hints, ends, self.rejected)
 
     def _report(self, pod: Item) -> dict[str, Any]:
         found = self.cluster.report(pod)

@@ -160,7 +160,7 @@ class TestEditsAtOtherTimes:
     def test_a_driver_that_crashed_once_and_runs_again_counts_as_well(self) -> None:
         story = Story().settles().fate("driver", exits=1).lives().passes()
         story.cluster.fates.clear()
-        story.settles().fate("executor", starts=False).lives().passes()
+        story.settles().fate("logs-executor", starts=False).lives().passes()
         story.edit(sql="SELECT 2 AS a FROM access").passes()
         assert (story.active, story.drivers) == ("A", ["A", "B"])
 
