@@ -70,6 +70,8 @@ class Story:
         self._reports: dict[str, dict[str, Any]] = {}
         self._hints: dict[str, str] = {}
         self.decision: Decision | None = None
+        self.seen: Observed | None = None
+        """What the next pass sees in place of what there is."""
         self.rejected = ""
         """What the API server has refused in the last pass."""
         self.did: list[str] = []
@@ -147,7 +149,7 @@ class Story:
         if not self.exists:
             return self
         before = len(self.api.calls)
-        seen = self.observed()
+        seen, self.seen = self.seen or self.observed(), None
         self.decision = decide(seen, self.platform, self.now)
         applier = Applier(self.api, self.world, self.platform.figures, lambda: self.now)
         try:
