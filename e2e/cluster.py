@@ -62,8 +62,8 @@ class Cluster:
         place = f"/api/v1/namespaces/{namespace}/services/{service}:{port}/proxy"
         return self.kubectl("get", "--raw", f"{place}{path}")
 
-    def kill(self, namespace: str, pod: str) -> None:
-        """At once, without a chance to end in good order."""
+    def remove(self, namespace: str, pod: str) -> None:
+        """As from a node that is taken away: with hardly the time to end in good order."""
         self.kubectl("-n", namespace, "delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
 
 

@@ -2,7 +2,8 @@
 Tidemill's image, which has a client: it imports nothing of these tests.
 
     inside.py topics BROKERS NAME:PARTITIONS...
-    inside.py feed BROKERS TOPIC ROWS_PER_SECOND    until the file /tmp/stop is there; the last row closes every window
+    inside.py feed BROKERS TOPIC ROWS_PER_SECOND    `LEAST` rows and until the file /tmp/stop is there; the last row closes
+                                                    every window
     inside.py read BROKERS TOPIC                    a JSON object a line, of what a read-committed reader sees
 """
 
@@ -23,6 +24,7 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(seconds=0.5)
 """Between two rows, in the rows' own time."""
 LAST = "2100-01-01T00:00:00Z"
+LEAST = 1000
 BAD = 199
 """Every so many rows there is one that is no JSON."""
 
@@ -43,7 +45,7 @@ def feed(brokers: str, topic: str, rate: str) -> None:
     """Write requests of a web server, at a steady rate and in the order of their time."""
     producer = Producer({"bootstrap.servers": brokers, "enable.idempotence": True, "linger.ms": 20})
     chance, began, number = random.Random(7), time.monotonic(), 0
-    while not STOP.exists():
+    while not STOP.exists() or number < LEAST:
         while number < (time.monotonic() - began) * float(rate):
             producer.produce(topic, "no json" if number % BAD == BAD - 1 else request(number, chance))
             number += 1

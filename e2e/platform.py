@@ -66,6 +66,19 @@ class Platform:
     def operators(self) -> list[Item]:
         return self.cluster.listed(self.system, "pods", "app.kubernetes.io/component=operator")
 
+    def signal(self, pod: Item, number: int) -> None:
+        """Send a signal to all processes of a pod."""
+        sent = services.signal(self.services, self.image, pod, number)
+        self.cluster.apply(sent)
+        until(lambda: self.has_ended(sent["metadata"]["name"]))
+
+    def has_ended(self, name: str) -> None:
+        """Of a pod beside Redis and Kafka: well."""
+        found = self.cluster.get(self.services, "pod", name)
+        assert found is not None and found["status"]["phase"] == "Succeeded", (
+            f"pod {name} is {found['status'] if found else 'gone'}"
+        )
+
     # Kafka, by way of a pod
 
     def inside(self, *arguments: str, limit: float = 120) -> str:

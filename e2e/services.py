@@ -1,8 +1,9 @@
-"""Redis, Kafka and a place to reach Kafka from, as pods: one of each, for one run of the tests."""
+"""Redis, Kafka, a place to reach Kafka from and a killer, as pods."""
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,26 @@ def client(namespace: str, name: str, image: str, *arguments: str) -> Item:
     }
     spec = {"volumes": [{"name": "inside", "configMap": {"name": "inside"}}], "restartPolicy": "Never"}
     return pod(namespace, name, container, spec)
+
+
+def signal(namespace: str, image: str, victim: Item, number: int) -> Item:
+    """A pod that sends a signal to the processes of another pod. From within that pod none reaches its first process: this
+    one sees all processes of the node, and tells them apart by the pods' uids in their cgroups' names."""
+    uid = victim["metadata"]["uid"]
+    script = f"""
+import os
+from pathlib import Path
+found = 0
+for path in Path("/proc").glob("[0-9]*/cgroup"):
+    if {uid!r} in path.read_text().replace("_", "-") and b"pause" not in (path.parent / "cmdline").read_bytes():
+        os.kill(int(path.parent.name), {number})
+        found += 1
+assert found, "no process of pod {uid}"
+"""
+    container = {"name": "signal", "image": image, "command": ["python", "-c", script]}
+    spec = {"hostPID": True, "nodeName": victim["spec"]["nodeName"], "restartPolicy": "Never"}
+    name = f"signal-{number}-{secrets.token_hex(3)}"
+    return pod(namespace, name, container | {"securityContext": {"runAsUser": 0}}, spec)
 
 
 def served(

@@ -4,6 +4,7 @@ happens to its pods. At the end its output is what a batch over the whole input 
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -38,27 +39,33 @@ def test_an_applied_job_runs(web_logs: Job) -> None:
     assert "Running" in web_logs.line()
 
 
-def test_a_killed_executor(web_logs: Job) -> None:
-    killed = web_logs.pods("executor")[0]["metadata"]
-    web_logs.cluster.kill(web_logs.namespace, killed["name"])
-    until(lambda: _is_another(web_logs, "executor", killed["uid"]))
-    web_logs.works(executors=1)
-
-
-def test_a_killed_driver(web_logs: Job) -> None:
+@pytest.mark.parametrize("component", ["executor", "driver"])
+def test_a_killed_process(web_logs: Job, platform: Platform, component: str) -> None:
+    """It is started again in its pod."""
     before = web_logs.driver()["generation"]
-    killed = web_logs.pods("driver")[0]["metadata"]
-    web_logs.cluster.kill(web_logs.namespace, killed["name"])
-    until(lambda: _is_another(web_logs, "driver", killed["uid"]))
+    (killed,) = web_logs.pods(component)
+    platform.signal(killed, signal.SIGKILL)
+    until(lambda: _has_ended_by(137, web_logs, component, killed["metadata"]["name"]))
     web_logs.works(executors=1)
-    assert web_logs.driver()["generation"] > before
+    assert web_logs.driver()["generation"] == before + (component == "driver")
 
 
-def test_a_killed_operator(web_logs: Job, platform: Platform) -> None:
+@pytest.mark.parametrize("component", ["executor", "driver"])
+def test_a_removed_pod(web_logs: Job, component: str) -> None:
+    """Another one takes its place."""
+    before = web_logs.driver()["generation"]
+    removed = web_logs.pods(component)[0]["metadata"]
+    web_logs.cluster.remove(web_logs.namespace, removed["name"])
+    until(lambda: _is_another(web_logs, component, removed["uid"]))
+    web_logs.works(executors=1)
+    assert web_logs.driver()["generation"] == before + (component == "driver")
+
+
+def test_a_removed_operator(web_logs: Job, platform: Platform) -> None:
     """Its successor finds everything as it should be, and touches no pod."""
     pods = {p["metadata"]["uid"] for c in ("driver", "executor") for p in web_logs.pods(c)}
     killed = platform.operators()[0]["metadata"]
-    platform.cluster.kill(platform.system, killed["name"])
+    platform.cluster.remove(platform.system, killed["name"])
     until(lambda: _leads(platform, killed["uid"]))
     web_logs.works(executors=1)
     assert {p["metadata"]["uid"] for c in ("driver", "executor") for p in web_logs.pods(c)} == pods
@@ -67,7 +74,7 @@ def test_a_killed_operator(web_logs: Job, platform: Platform) -> None:
 def test_the_output_is_that_of_a_batch(web_logs: Job, platform: Platform) -> None:
     """Every count, every error and every bad record once, however often something was killed."""
     platform.cluster.kubectl("-n", platform.services, "exec", "feeder", "--", "touch", "/tmp/stop")
-    until(lambda: _has_ended(platform, "feeder"))
+    until(lambda: platform.has_ended("feeder"))
     given = weblog.Input(platform.records(INPUT))
     wanted = given.hits()
     assert wanted.total() > 50, "too little was fed to prove anything"
@@ -94,6 +101,13 @@ def _difference(found: Counter[object], wanted: Counter[object]) -> dict[str, li
     )
 
 
+def _has_ended_by(code: int, job: Job, component: str, pod: str) -> None:
+    (found,) = (p for p in job.pods(component) if p["metadata"]["name"] == pod)
+    (container,) = found["status"]["containerStatuses"]
+    ends = [container.get(state, {}).get("terminated", {}) for state in ("state", "lastState")]
+    assert code in [e.get("exitCode") for e in ends], f"{pod} has not ended by {code}: {ends}"
+
+
 def _is_another(job: Job, component: str, uid: str) -> None:
     pods = job.pods(component)
     assert pods and uid not in {p["metadata"]["uid"] for p in pods}, f"no other {component} yet"
@@ -105,8 +119,3 @@ def _leads(platform: Platform, uid: str) -> None:
     holder = (lease or {}).get("spec", {}).get("holderIdentity", "")
     pods = {p["metadata"]["name"]: p["metadata"]["uid"] for p in platform.operators()}
     assert pods.get(holder, uid) != uid, f"the lease is held by {holder!r} of {pods}"
-
-
-def _has_ended(platform: Platform, pod: str) -> None:
-    found = platform.cluster.get(platform.services, "pod", pod)
-    assert found is not None and found["status"]["phase"] == "Succeeded", f"pod {pod} goes on"

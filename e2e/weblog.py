@@ -36,7 +36,7 @@ def manifest(namespace: str, brokers: str, name: str = "web-logs", executors: in
             "schema": "id BIGINT, datum TIMESTAMP, path STRING, status INT, bytes BIGINT",
             "metadata": ["partition", "offset"],
         },
-        "watermark": {"eventTime": "datum", "delay": "10 minutes"},
+        "watermark": {"eventTime": "datum", "delay": "5 minutes"},
         "deadLetter": {"format": "kafka", "options": {**kafka, "topic": BAD}},
     }
     return job(
