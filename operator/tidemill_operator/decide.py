@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from tidemill.api import StreamingJob
 from tidemill_operator import changes, names, troubles
@@ -32,13 +32,14 @@ from tidemill_operator.manifests import read
 from tidemill_operator.memory import Memory, Refusal, Restart
 from tidemill_operator.moments import iso, parsed, whole
 from tidemill_operator.names import label_of, name_of
-from tidemill_operator.phases import Standing, standing
+from tidemill_operator.phases import BUSY, Standing, standing
 from tidemill_operator.platform import Platform
 from tidemill_operator.status import LONGEST, full
 from tidemill_operator.world import Observed, leaving, ready
 
-SOON, WATCHFUL = 1.0, 15.0
-"""Seconds until a driver is asked again: while something is under way, and while all is well."""
+SOON, PATIENT, WATCHFUL = 1.0, 5.0, 15.0
+"""Seconds until a job is looked at though nothing has changed: while its drivers are about to say something, while its pods
+start or end, and while that is all that can be done."""
 
 
 def decide(observed: Observed, platform: Platform, now: datetime) -> Decision:
@@ -452,6 +453,7 @@ class _Pass:
     # What is said
 
     def _told(self, state: Standing, job: StreamingJob | None) -> Decision:
+        again = self._again(state)
         if self.seen.rejected and not state.degraded:
             state = Standing(state.phase, self.seen.rejected, "Rejected", degraded=True)
         if self.remark and not state.degraded:
@@ -459,14 +461,22 @@ class _Pass:
         if state.phase not in (self.before.phase, "Refused"):
             self.events.append(Event(state.phase, state.message or state.phase, warning=state.degraded))
         status = full(self.seen, state, self.memory, job, self.now)
-        quiet = state.phase in ("Running", "Suspended", "Completed", "Refused") and not self.actions
-        again = None if state.phase in ("Suspended", "Completed", "Refused") else WATCHFUL if quiet else SOON
-        if self.memory.restart.next is not None and state.phase not in ("Suspended", "Refused"):
-            due = max(0.5, (self.memory.restart.next - self.now).total_seconds() + 0.5)
-            again = min(again, due) if again is not None else due
-        elif again is None and self.memory.valid_to is not None and state.phase != "Suspended":
-            again = timedelta(days=1).total_seconds()
         return Decision(tuple(self.actions), status, tuple(self.events), again, self.restarted)
+
+    def _again(self, state: Standing) -> float | None:
+        """Seconds until a look that no change asks for: at what drivers say, at the events of a pod that does not start,
+        and at the clock."""
+        if state.phase in ("Suspended", "Refused"):
+            return None
+        paces = [] if state.phase == "Completed" else [SOON if self.actions else self._pace(state)]
+        if self.memory.restart.next is not None:
+            paces.append(max(0.5, (self.memory.restart.next - self.now).total_seconds() + 0.5))
+        return min(paces, default=None)
+
+    def _pace(self, state: Standing) -> float:
+        if state.phase == "Pending" or not (state.phase in BUSY or state.reason == "ChangeTried"):
+            return WATCHFUL
+        return SOON if self.seen.reports and not state.degraded else PATIENT
 
 
 def _certificates_of(workload: Item) -> str:
