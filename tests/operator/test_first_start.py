@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 from tests.operator.stories import PLATFORM, Story
 from tidemill_operator.cluster import CONFIG_MAP, DEPLOYMENT, POD, SECRET, SERVICE, STATEFUL_SET
@@ -102,20 +104,34 @@ def test_the_driver_runs_the_manifest_as_it_was_written() -> None:
     assert config["immutable"]
 
 
-def test_secrets_are_mounted_where_they_are_referred_to_and_never_read() -> None:
-    source = {
-        "name": "access",
-        "format": "kafka",
-        "options": {"subscribe": "a", "kafka.bootstrap.servers": "k:9092"},
-    }
-    source["options"]["kafka.sasl.password"] = {"secretRef": {"name": "kafka", "key": "password"}}
-    story = Story(sources=[source]).passes()
-    for kind in (DEPLOYMENT, STATEFUL_SET):
-        pod = story.template(kind)["spec"]
-        volume = next(v["name"] for v in pod["volumes"] if v.get("secret", {}).get("secretName") == "kafka")
-        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
-        assert mounts[volume] == "/etc/tidemill/secrets/kafka"
+def _mounted(pod: dict[str, Any]) -> dict[str, str]:
+    """The Secrets of a pod by the paths where its container finds them."""
+    volumes = {v["name"]: v["secret"]["secretName"] for v in pod["spec"]["volumes"] if "secret" in v}
+    mounts = pod["spec"]["containers"][0]["volumeMounts"]
+    return {m["mountPath"]: volumes[m["name"]] for m in mounts if m["name"] in volumes}
+
+
+TLS = {"/etc/tidemill/tls": "web-logs-tls-1"}
+
+
+def test_secrets_are_mounted_in_the_driver_and_never_read() -> None:
+    options = {"subscribe": "a", "kafka.bootstrap.servers": "k:9092"}
+    options["kafka.sasl.password"] = "${secret:kafka/password}"
+    story = Story(sources=[{"name": "access", "format": "kafka", "options": options}]).passes()
+    assert _mounted(story.template()) == {**TLS, "/etc/tidemill/secrets/kafka": "kafka"}
     assert not [c for c in story.api.calls if c.startswith(("get Secret", "list Secret"))]
+
+
+def test_executors_get_what_they_need_from_the_driver_and_mount_no_secret() -> None:
+    story = Story(conf={"spark.own": "${secret:kafka/password}"}).passes()
+    assert _mounted(story.template(STATEFUL_SET)) == TLS
+
+
+def test_the_secret_of_the_platforms_checkpoint_is_mounted_by_jobs_that_are_kept_there() -> None:
+    platform = replace(PLATFORM, checkpoint="redis://:${secret:redis/password}@redis:6379/0")
+    own = {"location": "redis://own:6379/0"}
+    assert _mounted(Story(platform).passes().template()) == {**TLS, "/etc/tidemill/secrets/redis": "redis"}
+    assert _mounted(Story(platform, checkpoint=own).passes().template()) == TLS
 
 
 def test_a_job_of_the_same_name_begins_anew_though_the_old_ones_objects_are_still_there() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tidemill.api import secret_references
+from tidemill.secrets import SecretRef, references
 from tidemill_operator import names
 from tidemill_operator.desired.merge import merged
 from tidemill_operator.desired.plan import Plan
@@ -63,10 +64,8 @@ def template(
 def _container(
     plan: Plan, component: str, arguments: list[str], resources: Mapping[str, Any], tls: bool
 ) -> dict[str, Any]:
-    secrets, _ = secret_references(plan.job)
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]
     env = {
-        "TIDEMILL_SECRETS_DIR": SECRETS,
         "TIDEMILL_TERMINATION_LOG": "/dev/termination-log",
         "HOME": "/tmp",
     }
@@ -77,9 +76,10 @@ def _container(
             "TIDEMILL_TLS_CERT": f"{TLS}/tls.crt",
             "TIDEMILL_TLS_KEY": f"{TLS}/tls.key",
         }
-    mounts += [_mount(f"secret-{n}", f"{SECRETS}/{name}") for n, name in enumerate(secrets)]
     if component != names.EXECUTOR:
         mounts.append(_mount("job", CONFIG))
+        mounts += [_mount(f"secret-{n}", f"{SECRETS}/{name}") for n, name in enumerate(_secrets(plan))]
+        env["TIDEMILL_SECRETS_DIR"] = SECRETS
         if not plan.job.spec.checkpoint.location and plan.platform.checkpoint:
             env["TIDEMILL_CHECKPOINT"] = plan.platform.checkpoint
         program = plan.job.spec.program
@@ -123,21 +123,30 @@ def _watched() -> dict[str, Any]:
 
 
 def _volumes(plan: Plan, component: str, tls: bool) -> list[dict[str, Any]]:
-    """The manifest is the driver's alone: it goes with a revision, and executors outlive revisions."""
-    secrets, _ = secret_references(plan.job)
+    """The manifest and what it refers to is the driver's alone: it goes with a revision, and executors outlive revisions."""
     found: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
-    if component != names.EXECUTOR:
-        found.append({"name": "job", "configMap": {"name": names.config(plan.name, plan.revision)}})
     if tls:
-        found.append({"name": "tls", "secret": {"secretName": plan.certificates, "defaultMode": 0o440}})
-    found += [
-        {"name": f"secret-{n}", "secret": {"secretName": name, "defaultMode": 0o440}}
-        for n, name in enumerate(secrets)
-    ]
+        found.append(_secret("tls", plan.certificates))
+    if component == names.EXECUTOR:
+        return found
+    found.append({"name": "job", "configMap": {"name": names.config(plan.name, plan.revision)}})
+    found += [_secret(f"secret-{n}", name) for n, name in enumerate(_secrets(plan))]
     program = plan.job.spec.program
-    if component != names.EXECUTOR and program is not None and program.config_map is not None:
+    if program is not None and program.config_map is not None:
         found.append({"name": "program", "configMap": {"name": program.config_map.name}})
     return found
+
+
+def _secrets(plan: Plan) -> list[str]:
+    """The Secrets that a job refers to; that of the platform's checkpoint, if the job is kept there."""
+    found = list(secret_references(plan.job).secrets)
+    if not plan.job.spec.checkpoint.location:
+        found += [ref.name for ref in references(plan.platform.checkpoint) if isinstance(ref, SecretRef)]
+    return list(dict.fromkeys(found))
+
+
+def _secret(volume: str, name: str) -> dict[str, Any]:
+    return {"name": volume, "secret": {"secretName": name, "defaultMode": 0o440}}
 
 
 def _mount(name: str, path: str) -> dict[str, Any]:
