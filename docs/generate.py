@@ -1,7 +1,7 @@
 """Writes the pages of docs/ that are made from the code: ``python docs/generate.py [--check]``.
 
 crash-matrix.md from the list that the tests run, metrics.md from the metrics' table, api-coverage.md from the registry
-of functions and PySpark's own list.
+of functions and PySpark's own list, change-matrix.md from what the operator decides by.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.crash import matrix  # noqa: E402
 from tidemill.metrics import METRICS  # noqa: E402
 from tidemill.plan.functions import known_functions  # noqa: E402
 from tidemill.sql import functions  # noqa: E402
+from tidemill_operator.changes import EFFECTS, MATRIX  # noqa: E402
 
 SNAPSHOT = DOCS.parent / "tests" / "golden" / "data" / "pyspark_functions.json"
 
@@ -80,7 +81,44 @@ def coverage() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"crash-matrix.md": matrix.markdown, "metrics.md": metrics, "api-coverage.md": coverage}
+def changes() -> str:
+    """What changing each field of a job does while it runs."""
+    lines = [
+        "# Changing a job that runs",
+        "",
+        "Generated from `tidemill_operator.changes.MATRIX`; a test tries every row. `kubectl apply` the edited manifest, and",
+        "the operator does what is said here. One edit may change several fields: each has its effect, and where a part of",
+        "an edit is refused, fields that are `live` take effect all the same.",
+        "",
+        *(f"- **{effect}**: {meaning}" for effect, meaning in EFFECTS.items()),
+        "",
+        "| field | effect | remarks |",
+        "|---|---|---|",
+        *(f"| `spec.{path}` | {effect} | {remark} |" for path, (effect, remark) in MATRIX.items()),
+        "",
+        "Everything below a field has the field's effect. A job that is suspended takes every change, and looks at it when it",
+        "goes on. Writing a default out, or leaving it out again, is no change. Labels of the job come to its pods when they",
+        "are next made anew; annotations change nothing, but for `tidemill.dev/restart-at`, which asks for a restart.",
+        "",
+        "A refused change is told by the condition `Degraded` with the reason `ChangeRefused`, in `status.refused`, and by an",
+        "event. Taking it back clears that; another edit is tried anew; to try the same once more, ask for a restart:",
+        "",
+        "```sh",
+        'kubectl annotate --overwrite sj NAME tidemill.dev/restart-at="$(date -u +%Y-%m-%dT%H:%M:%SZ)"',
+        "```",
+        "",
+        "A job that names no image keeps the one it has until it is restarted for another reason: an upgrade of the operator",
+        "restarts nothing.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "crash-matrix.md": matrix.markdown,
+    "metrics.md": metrics,
+    "api-coverage.md": coverage,
+    "change-matrix.md": changes,
+}
 
 
 def main() -> int:

@@ -18,30 +18,53 @@ from tidemill_operator.cluster import Item
 Effect = Literal["live", "executors", "restart", "refused"]
 
 MATRIX: Mapping[str, tuple[Effect, str]] = {
-    "sources": ("restart", "the new driver compares the plan with the checkpoint before the old one stops"),
-    "tables": ("restart", "as for sources"),
-    "functions": ("restart", "as for sources"),
+    "sources": ("restart", "another schema or format may not fit what the checkpoint holds: that is refused"),
+    "tables": ("restart", ""),
+    "functions": ("restart", ""),
     "queries": (
         "restart",
-        "a new query begins at its starting offsets; one that is taken away leaves its checkpoint",
+        "a new query begins at its starting offsets, one that is taken away leaves its checkpoint; whether "
+        "another text fits what is kept, its driver says",
     ),
-    "program": ("restart", "as for sources"),
+    "program": (
+        "restart",
+        "a ConfigMap that holds the program is not watched: ask for a restart after changing it",
+    ),
     "image": ("restart", "executors are replaced with the driver, since both must be of one version"),
-    "checkpoint.location": ("refused", "suspend the job, `tidemill checkpoint copy`, change it, resume"),
-    "checkpoint.id": ("refused", "suspend the job, `tidemill checkpoint copy`, change it, resume"),
-    "checkpoint.onExisting": ("live", "of use when a job begins"),
+    "checkpoint.location": (
+        "refused",
+        "suspend the job, wait for the phase Suspended, `tidemill checkpoint copy`, change it, resume",
+    ),
+    "checkpoint.id": ("refused", "as for `checkpoint.location`"),
+    "checkpoint.onExisting": ("live", "of use only when a job begins"),
     "stopAt": ("restart", ""),
-    "conf": ("restart", "settings that the checkpoint has fixed are compared with it first"),
+    "conf": ("restart", "settings that the checkpoint has fixed are compared with it"),
     "driver.resources": ("restart", ""),
-    "driver.podTemplate": ("restart", ""),
+    "driver.podTemplate": ("restart", "with a field that gives a pod power over its node: refused"),
     "executor.replicas": ("live", "shards and partitions move at the next batch"),
-    "executor.resources": ("executors", "one by one, each at the end of a batch"),
-    "executor.podTemplate": ("executors", "one by one, each at the end of a batch"),
-    "suspend": ("live", "the driver stops at the end of its batch, then the executors"),
-    "deletionPolicy": ("live", ""),
-    "restarts": ("live", ""),
+    "executor.resources": ("executors", ""),
+    "executor.podTemplate": ("executors", "as for `driver.podTemplate`"),
+    "suspend": (
+        "live",
+        "the driver stops at the end of its batch, then the executors; false starts them from the checkpoint",
+    ),
+    "deletionPolicy": ("live", "Delete puts a finalizer on the job"),
+    "restarts": ("live", "`status.restart.next` tells when"),
 }
 """Path below ``spec`` -> what changing it does, and a remark."""
+
+
+EFFECTS: Mapping[Effect, str] = {
+    "live": "It holds from the next look at the job on, within seconds. Nothing is restarted.",
+    "executors": "Executors are replaced one by one, each at the end of a batch and the next one only once all are ready "
+    "again; one that does not work is replaced at once. The driver goes on.",
+    "restart": "A driver of the new revision starts beside the old one, compares the job with its checkpoint, and waits. "
+    "Only if it fits, the old one finishes its batch and commits, and the new one goes on; if it does not fit, or cannot "
+    "be started, the change is refused and the job goes on as it was. Where the old driver is gone or fails, the new one "
+    "takes its place at once.",
+    "refused": "The job goes on as it was, and its status says why.",
+}
+"""What the effects mean."""
 
 
 def effect(path: str) -> Effect:

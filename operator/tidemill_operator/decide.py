@@ -427,15 +427,15 @@ class _Pass:
             if self.seen.find(CONFIG_MAP, names.config(self.name, plan.revision)) is None:
                 self.actions.append(Apply(objects.config(plan)))
             self.actions.append(Apply(objects.purge(plan)))
+        _, why = troubles.first(self.seen.of(POD, names.PURGE), self.seen.hints)
         if any(c["type"] == "Failed" and c["status"] == "True" for c in status.get("conditions", [])):
-            pods = self.seen.of(POD, names.PURGE)
-            _, why = troubles.first(pods, self.seen.hints)
             message = (
                 f"the checkpoint cannot be deleted: {why or 'see the log of its pod'}; mend that and delete the Kubernetes Job "
                 f"{names.purge(self.name)}, or keep the checkpoint with spec.deletionPolicy: Retain"
             )
             return Standing("Terminating", message, "PurgeFailed", degraded=True)
-        return Standing("Terminating", "the checkpoint is being deleted", "Deleting")
+        told = f"the checkpoint is not deleted yet: {why}" if why else "the checkpoint is being deleted"
+        return Standing("Terminating", told, "Deleting", degraded=bool(why))
 
     def _release(self) -> None:
         rest = [f for f in self.raw["metadata"].get("finalizers", []) if f != names.FINALIZER]
