@@ -23,8 +23,7 @@ MATRIX: Mapping[str, tuple[Effect, str]] = {
     "functions": ("restart", ""),
     "queries": (
         "restart",
-        "a new query begins at its starting offsets, one that is taken away leaves its checkpoint; whether "
-        "another text fits what is kept, its driver says",
+        "a new query begins at its starting offsets; whether another text fits what is kept, the new driver says",
     ),
     "program": (
         "restart",
