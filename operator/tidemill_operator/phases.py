@@ -9,7 +9,7 @@ Pending -> Starting -> Running <-> Restarting
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tidemill.api import StreamingJob
@@ -71,7 +71,8 @@ def _driver(seen: Observed, job: StreamingJob, memory: Memory, changing: bool) -
     if not pods and (why := troubles.unmade(seen.drivers().get(active))):
         return Standing("Failing", f"no pod of the driver can be made: {why}", "NoPod", degraded=True)
     if phase == "running":
-        return _running(seen, job, report, changing)
+        found = _running(seen, job, report, changing)
+        return replace(found, phase="Restarting") if restarting and found.reason == "Recovering" else found
     if restarting:
         return Standing("Restarting", _restarting(seen, memory), "Restarting")
     if phase:
@@ -104,10 +105,18 @@ def _running(seen: Observed, job: StreamingJob, report: Mapping[str, Any], chang
             none = "spec.executor.replicas is 0: there is nobody to compute"
         told = message or none
         return Standing("Starting", told, reason or "NoExecutors", degraded=bool(reason))
+    if recovering(report):
+        return Standing("Starting", "the queries read their checkpoints", "Recovering")
     if reason:
         return Standing("Running", message, reason, degraded=True)
-    told = f"{_count(len(queries), 'query', 'queries')} on {_count(there, 'executor', 'executors')}"
+    number = len(job.spec.queries) or len(queries)  # a dead letter is a query that nobody has written
+    told = f"{_count(number, 'query', 'queries')} on {_count(there, 'executor', 'executors')}"
     return Standing("Running", told, "Running")
+
+
+def recovering(report: Mapping[str, Any]) -> bool:
+    """Whether a driver still reads checkpoints."""
+    return any(q.get("phase") == "recovering" for q in report.get("queries", []))
 
 
 def _tried(seen: Observed) -> Standing:

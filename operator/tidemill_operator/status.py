@@ -123,7 +123,8 @@ def patch(
     if not changed:
         return None
     last = parsed(before.get("figuresAt"))
-    due = last is None or (now - last).total_seconds() >= figures
+    first = "lastCommit" in changed and "lastCommit" not in before
+    due = first or last is None or (now - last).total_seconds() >= figures
     if not due and changed.keys() <= set(FIGURES):
         return None
     return {**changed, "figuresAt": iso(now)}

@@ -118,7 +118,7 @@ class TestMerging:
 
 
 FORBIDDEN = [
-    *({key: True} for key in ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")),
+    *({key: True} for key in ("hostNetwork", "hostPID", "hostIPC")),
     {"volumes": [{"name": "node", "hostPath": {"path": "/"}}]},
     *(
         {"securityContext": context}

@@ -44,7 +44,7 @@ def _merged_list(ours: list[Any], theirs: list[Any], keys: tuple[str, ...]) -> l
     return [*kept, *changes.values()]
 
 
-_POD = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+_POD = ("hostNetwork", "hostPID", "hostIPC")
 _CONTAINER = ("privileged", "allowPrivilegeEscalation")
 _OURS = ("runAsNonRoot", "runAsUser", "seccompProfile", "allowPrivilegeEscalation", "capabilities")
 """What our pods have in their security contexts; null would take it away."""

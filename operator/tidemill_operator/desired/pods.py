@@ -116,7 +116,7 @@ def _watched() -> dict[str, Any]:
             {"name": "tidemill", "containerPort": names.DRIVER_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": names.HEALTH_PORT, "protocol": "TCP"},
         ],
-        "startupProbe": probe("/livez", 1, 120),
+        "startupProbe": {**probe("/livez", 1, 120), "initialDelaySeconds": 2},
         "livenessProbe": probe("/livez", 10, 6),
         "readinessProbe": probe("/readyz", 2, 2),
     }
