@@ -32,7 +32,7 @@ from tidemill_operator.manifests import read
 from tidemill_operator.memory import Memory, Refusal, Restart
 from tidemill_operator.moments import iso, parsed, whole
 from tidemill_operator.names import label_of, name_of
-from tidemill_operator.phases import BUSY, Standing, standing
+from tidemill_operator.phases import BUSY, Standing, recovering, standing
 from tidemill_operator.platform import Platform
 from tidemill_operator.status import LONGEST, full
 from tidemill_operator.world import Observed, leaving, ready
@@ -292,9 +292,8 @@ class _Pass:
         ):
             return
         report = self.seen.report(self.memory.revision)
-        if report.get("phase") in ("running", "completed"):
-            ran = parsed(report.get("phaseSince")) or self.now
-            pause = round(max(0.0, (ran - restart.started).total_seconds()), 1)
+        if report.get("phase") in ("running", "completed") and not recovering(report):
+            pause = round(max(0.0, (self.now - restart.started).total_seconds()), 1)
             self.memory = replace(self.memory, restart=replace(restart, finished=self.now, pause=pause))
             self.events.append(Event("Restarted", f"the job runs again after {pause} s ({restart.cause})"))
 
