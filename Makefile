@@ -33,7 +33,7 @@ run:
 
 test:
 	@.ci/setup test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(ARGS)
 
 check:
 	@.ci/setup test
