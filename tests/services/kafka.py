@@ -214,12 +214,12 @@ class KafkaBroker:
         """The offset after the last record of each partition, those of open transactions included."""
         consumer = self._consumer("read_uncommitted")
         try:
-            return {p: self._end(consumer, TopicPartition(name, p)) for p in self._partitions(consumer, name)}
+            return {p: self._last_of(consumer, TopicPartition(name, p)) for p in self._partitions(consumer, name)}
         finally:
             consumer.close()
 
     @staticmethod
-    def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    def _last_of(consumer: Consumer, partition: TopicPartition) -> int:
         """A topic is known before each of its partitions has its leader."""
         deadline = time.monotonic() + REQUEST_SECONDS
         while True:
