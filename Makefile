@@ -34,7 +34,7 @@ run:
 
 test:
 	@.ci/setup test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(ARGS)
 
 e2e:
 	@.ci/setup test

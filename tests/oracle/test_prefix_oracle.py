@@ -107,6 +107,7 @@ def on_executors(cluster: LocalCluster) -> Iterator[SparkSession]:
     stop(session)
 
 
+@pytest.mark.timeout(600)  # minutes on a machine that does other things as well
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(plan=plans(), data=st.data())
 def test_it_is_so_on_executors_that_come_and_go(

@@ -214,12 +214,25 @@ class KafkaBroker:
         """The offset after the last record of each partition, those of open transactions included."""
         consumer = self._consumer("read_uncommitted")
         try:
-            return {
-                p: consumer.get_watermark_offsets(TopicPartition(name, p), timeout=REQUEST_SECONDS)[1]
-                for p in self._partitions(consumer, name)
-            }
+            return {p: self._last_of(consumer, TopicPartition(name, p)) for p in self._partitions(consumer, name)}
         finally:
             consumer.close()
+
+    @staticmethod
+    def _last_of(consumer: Consumer, partition: TopicPartition) -> int:
+        """A topic is known before each of its partitions has its leader."""
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            try:
+                return int(consumer.get_watermark_offsets(partition, timeout=REQUEST_SECONDS)[1])
+            except KafkaException as error:
+                waiting = error.args[0].code() in (
+                    KafkaError.NOT_LEADER_FOR_PARTITION,
+                    KafkaError.LEADER_NOT_AVAILABLE,
+                )
+                if not waiting or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def group_offsets(self, group: str) -> dict[tuple[str, int], int]:
         """What a consumer group has committed, by topic and partition."""
