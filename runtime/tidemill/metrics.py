@@ -121,6 +121,11 @@ class QueryMetrics:
         """Where to ask for what is so at a moment."""
         self.registry.register(Moment(lambda: driver_samples(queries(), list(executors()), expected())))
 
+    def began(self, query: str) -> None:
+        """Its counters begin at 0: who asks for an increase does not see a series that begins with its first event."""
+        for name in ("tidemill_query_failures_total", "tidemill_batches_total", "tidemill_output_rows_total"):
+            self._of(name, query).inc(0)
+
     def ended(self, query: str, failed: bool) -> None:
         if failed:
             self._of("tidemill_query_failures_total", query).inc()

@@ -71,6 +71,12 @@ def test_reports_add_up() -> None:
     assert found['tidemill_query_failures_total{query="hits"}'] == 1
 
 
+def test_a_query_that_has_just_begun_has_had_no_failure_yet() -> None:
+    metrics = QueryMetrics()
+    metrics.began("hits")
+    assert values(metrics.registry)['tidemill_query_failures_total{query="hits"}'] == 0
+
+
 def test_a_query_at_a_moment() -> None:
     found = samples(replace(QUERY, committed=1_704_067_195.0, retried=2, moved=8))
     assert found["batch_id",] == 7

@@ -37,7 +37,8 @@ class MetricsListener(StreamingQueryListener):
         self.names: dict[str, str] = {}
 
     def onQueryStarted(self, event: Any) -> None:
-        self.names[str(event.runId)] = event.name or str(event.id)
+        name = self.names[str(event.runId)] = event.name or str(event.id)
+        self.metrics.began(name)
 
     def onQueryProgress(self, event: Any) -> None:
         progress = event.progress
