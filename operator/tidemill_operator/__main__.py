@@ -83,7 +83,10 @@ async def serve(platform: Platform, place: Place) -> int:
     stop = asyncio.Event()
     _hear(stop)
     probes = Probes(
-        lambda: heart.trouble, registry=reconciler.metrics.registry, status=partial(_status, reconciler)
+        live=lambda: heart.trouble,
+        ready=lambda: reconciler.waits_for,
+        status=partial(_status, reconciler),
+        registry=reconciler.metrics.registry,
     )
     health = HealthServer(probes, place.health_port, place.health_host)
     beating = asyncio.ensure_future(heart.keep())
@@ -132,12 +135,12 @@ async def _until_over(
 
 async def _work(reconciler: Reconciler, cluster: Cluster, place: Place, stop: asyncio.Event) -> None:
     reconciler.metrics.leader.set(1)
-    await _definition(cluster, place)
+    await _definition(reconciler, cluster, place)
     async with asyncio.TaskGroup() as group:
         group.create_task(reconciler.run(cluster))
         while not reconciler.ready:
             await asyncio.sleep(0.05)
-        log.info("%d jobs are there", len(reconciler.observer.world.jobs) if reconciler.observer else 0)
+        log.info("jobs found: %d", len(reconciler.observer.world.jobs) if reconciler.observer else 0)
         ours = asyncio.all_tasks()
         watching = await kopf.spawn_tasks(
             registry=registry(reconciler),
@@ -150,24 +153,27 @@ async def _work(reconciler: Reconciler, cluster: Cluster, place: Place, stop: as
         group.create_task(kopf.run_tasks(watching, ignored=ours))
 
 
-async def _definition(cluster: Cluster, place: Place) -> None:
+async def _definition(reconciler: Reconciler, cluster: Cluster, place: Place) -> None:
     """Wait for the StreamingJob's definition: a chart may bring it after us."""
     told = False
+    reconciler.waits_for = "the definition of StreamingJob (crds/)"
     while True:
         try:
             await cluster.listed(JOB, place.namespaces[0] if place.namespaces else None)
+            reconciler.waits_for = ""
             return
         except ClusterError as error:
             if error.status not in (0, 404, 503):
                 raise
             if not told:
-                log.warning("%s; waiting for the definition of StreamingJob (crds/)", error)
+                log.warning("%s; waiting for %s", error, reconciler.waits_for)
                 told = True
             await asyncio.sleep(1)
 
 
 def _status(reconciler: Reconciler) -> dict[str, object]:
-    return {"role": "operator", "leads": reconciler.ready, "queue": len(reconciler.queue)}
+    leads, waits = reconciler.ready, reconciler.waits_for
+    return {"role": "operator", "leads": leads, "waitsFor": waits, "queue": len(reconciler.queue)}
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class Reconciler:
         """What the API server has refused of jobs in their last pass: a template that makes no pod, or a missing right."""
         self.ready = False
         """Whether everything has been read once."""
+        self.waits_for = ""
+        """What is missing before any job can be looked at. A replica that waits for its turn misses nothing."""
 
     def _phases(self) -> list[str]:
         jobs = list(self.observer.world.jobs.values()) if self.observer is not None else []
