@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections.abc import Callable
@@ -59,10 +60,10 @@ class WorkQueue:
                 del self._due[key]
                 self._working.add(key)
                 return key
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                continue
+            # Not `wait_for`: in Python 3.11 that forgets a cancellation that comes at the very moment of its time-out.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     def done(self, key: Key, again: float | None = None) -> None:
         """It has been looked at; ``again``: look at it in so many seconds, whether or not something changes."""

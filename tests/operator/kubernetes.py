@@ -90,6 +90,14 @@ class Kubernetes(Server):
     def find_pod(self, name: str) -> Item:
         return next(p for p in self.all(POD) if name_of(p) == name)
 
+    def find_service(self, name: str) -> Item:
+        return next(s for s in self.all(SERVICE) if name_of(s) == name)
+
+    def manifest_of(self, revision: str) -> Item:
+        """The spec that a revision runs."""
+        found = next(c for c in self.all(CONFIG_MAP) if label_of(c, REVISION) == revision)
+        return dict(json.loads(found["data"]["job.yaml"])["spec"])
+
     # Controllers
 
     def _collect_garbage(self) -> None:

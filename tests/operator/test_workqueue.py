@@ -37,7 +37,8 @@ def taken(loop: WarpedLoop, queue: WorkQueue, within: float = 0.0) -> tuple[str,
 
     async def take() -> tuple[str, str] | None:
         try:
-            return await asyncio.wait_for(queue.take(), within + 1e-6)
+            async with asyncio.timeout(within + 1e-6):
+                return await queue.take()
         except TimeoutError:
             return None
 
@@ -99,6 +100,23 @@ class TestMarks:
 
 
 class TestWork:
+    @pytest.mark.parametrize("ticks", range(6))
+    def test_a_worker_that_is_cancelled_as_it_hears_of_a_mark_ends(
+        self, loop: WarpedLoop, queue: WorkQueue, ticks: int
+    ) -> None:
+        async def end() -> bool:
+            queue.mark(B, 1000)
+            worker = asyncio.ensure_future(queue.take())
+            await asyncio.sleep(1)
+            queue.mark(A, 100)
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            worker.cancel()
+            await asyncio.wait({worker}, timeout=5)
+            return worker.cancelled()
+
+        assert run(loop, end())
+
     def test_a_mark_while_it_is_worked_on_comes_again_and_not_to_another_worker(
         self, loop: WarpedLoop, queue: WorkQueue
     ) -> None:
