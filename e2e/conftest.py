@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -17,6 +17,9 @@ __all__ = ["pytest_make_collect_report"]
 
 PLATFORM = pytest.StashKey[Platform]()
 """Told of also where bringing it up has failed."""
+
+MEASURES = pytest.StashKey[dict[str, float]]()
+"""Seconds, by what took them."""
 
 LIMIT = 600
 """Seconds for one test: far more than it takes. A signal, since a thread would end the process and leave all behind."""
@@ -41,6 +44,17 @@ def platform(place: Platform) -> Platform:
     """Tidemill, Redis and Kafka in namespaces of their own."""
     places.bring_up(place)
     return place
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Called with what has taken so many seconds; all of that is printed at the end."""
+    return request.config.stash.setdefault(MEASURES, {}).__setitem__
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for what, seconds in config.stash.get(MEASURES, {}).items():
+        terminalreporter.write_line(f"{what}: {seconds:g} s")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -51,7 +51,7 @@ class Job:
 
     def line(self) -> str:
         """What `kubectl get sj` says of it."""
-        return self.kubectl("get", "sj", self.name, "--no-headers", "-o", "wide")
+        return self.kubectl("get", "sj", self.name, "--no-headers")
 
     def patch(self, spec: Mapping[str, Any]) -> None:
         self.kubectl("patch", "sj", self.name, "--type=merge", "-p", json.dumps({"spec": spec}))

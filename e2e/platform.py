@@ -79,6 +79,16 @@ class Platform:
             f"pod {name} is {found['status'] if found else 'gone'}"
         )
 
+    def redis(self, *arguments: str) -> str:
+        """What redis-cli prints."""
+        return self.cluster.kubectl(
+            "-n", self.services, "exec", "redis", "--", "redis-cli", *arguments
+        ).strip()
+
+    def tidemill(self, *arguments: str) -> str:
+        """What a command prints that is run in the cluster."""
+        return self.cluster.kubectl("-n", self.services, "exec", "client", "--", "tidemill", *arguments)
+
     # Kafka, by way of a pod
 
     def inside(self, *arguments: str, limit: float = 120) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from e2e.cluster import Item
 
 REDIS = os.environ.get("REDIS_IMAGE", "redis:7")
 KAFKA = os.environ.get("KAFKA_IMAGE", "apache/kafka:4.1.0")
+PROMETHEUS = os.environ.get("PROMETHEUS_IMAGE", "prom/prometheus:v3.5.0")
 INSIDE = Path(__file__).with_name("inside.py")
 
 
@@ -65,6 +67,30 @@ def kafka(namespace: str) -> list[Item]:
     return served(namespace, "kafka", 9092, container)
 
 
+def prometheus(namespace: str, targets: list[Item]) -> list[Item]:
+    """One that scrapes these every second."""
+    settings = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [{"job_name": "tidemill", "static_configs": targets}],
+    }
+    made = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "prometheus", "namespace": namespace},
+    }
+    config = {**made, "data": {"prometheus.yml": json.dumps(settings)}}  # JSON is YAML
+    container = {
+        "name": "prometheus",
+        "image": PROMETHEUS,
+        "command": ["prometheus", "--config.file=/config/prometheus.yml", "--storage.tsdb.path=/tmp/tsdb"],
+        "ports": [{"containerPort": 9090}],
+        "readinessProbe": {"httpGet": {"port": 9090, "path": "/-/ready"}, "periodSeconds": 1},
+        "volumeMounts": [{"name": "config", "mountPath": "/config"}],
+    }
+    spec = {"volumes": [{"name": "config", "configMap": {"name": "prometheus"}}]}
+    return [config, *served(namespace, "prometheus", 9090, container, spec)]
+
+
 def scripts(namespace: str) -> Item:
     """`inside.py`, for pods to mount."""
     meta = {"name": "inside", "namespace": namespace}
@@ -94,6 +120,7 @@ def signal(namespace: str, image: str, victim: Item, number: int) -> Item:
     one sees all processes of the node, and tells them apart by the pods' uids in their cgroups' names."""
     uid = victim["metadata"]["uid"]
     script = f"""
+import json
 import os
 from pathlib import Path
 found = 0

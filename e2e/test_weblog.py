@@ -3,35 +3,27 @@ happens to its pods. At the end its output is what a batch over the whole input 
 
 from __future__ import annotations
 
-import json
 import signal
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from e2e import services, weblog
+from e2e import weblog
 from e2e.cluster import until
 from e2e.jobs import Job
 from e2e.platform import Platform
-from e2e.weblog import BAD, ERRORS, HITS, INPUT
-
-RATE = 40
-"""Rows a second; each is half a second later than the one before, so that a minute of the log takes three."""
+from e2e.weblog import WebLog
 
 
 @pytest.fixture(scope="module")
-def web_logs(platform: Platform) -> Iterator[Job]:
-    """The job, and a pod that feeds it."""
-    platform.topics(weblog.TOPICS)
-    feeder = services.client(
-        platform.services, "feeder", platform.image, "feed", platform.brokers, INPUT, str(RATE)
-    )
-    platform.cluster.apply(feeder)
-    job = platform.job("web-logs")
-    platform.cluster.apply(weblog.manifest(platform.jobs, platform.brokers))
-    yield job
-    job.kubectl("delete", "sj", job.name, "--ignore-not-found")
+def log(platform: Platform) -> Iterator[WebLog]:
+    with weblog.running(platform, "web-logs") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def web_logs(log: WebLog) -> Job:
+    return log.job
 
 
 def test_an_applied_job_runs(web_logs: Job) -> None:
@@ -71,34 +63,9 @@ def test_a_removed_operator(web_logs: Job, platform: Platform) -> None:
     assert {p["metadata"]["uid"] for c in ("driver", "executor") for p in web_logs.pods(c)} == pods
 
 
-def test_the_output_is_that_of_a_batch(web_logs: Job, platform: Platform) -> None:
+def test_the_output_is_that_of_a_batch(log: WebLog) -> None:
     """Every count, every error and every bad record once, however often something was killed."""
-    platform.cluster.kubectl("-n", platform.services, "exec", "feeder", "--", "touch", "/tmp/stop")
-    until(lambda: platform.has_ended("feeder"))
-    given = weblog.Input(platform.records(INPUT))
-    wanted = given.hits()
-    assert wanted.total() > 50, "too little was fed to prove anything"
-
-    def written() -> Counter[object]:
-        found = weblog.counted(platform.records(HITS))
-        assert found.total() >= wanted.total(), f"{found.total()} of {wanted.total()} counts are there"
-        return found
-
-    assert _difference(until(written), wanted) == {}
-    assert _difference(weblog.failed(platform.records(ERRORS)), given.failures(500)) == {}
-    bad = Counter(
-        json.loads(r["value"])["value"] if r["value"][:1] == "{" else r["value"]
-        for r in platform.records(BAD)
-    )
-    assert _difference(bad, Counter(given.bad)) == {}
-
-
-def _difference(found: Counter[object], wanted: Counter[object]) -> dict[str, list[object]]:
-    """Some of what is too much, and of what is missing."""
-    more, less = found - wanted, wanted - found
-    return ({"too much": sorted(more.elements(), key=str)[:5]} if more else {}) | (
-        {"missing": sorted(less.elements(), key=str)[:5]} if less else {}
-    )
+    log.is_exact()
 
 
 def _has_ended_by(code: int, job: Job, component: str, pod: str) -> None:
