@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as PrometheusCounter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+
+from tidemill.api.status import Phase
 
 
 class Metrics:
@@ -48,7 +51,9 @@ class _Asked(Collector):
 
     def collect(self) -> Iterable[Metric]:
         phases = GaugeMetricFamily("tidemill_operator_jobs", "Jobs by phase.", labels=["phase"])
-        for phase, number in sorted(Counter(self.jobs()).items()):
+        found = Counter(self.jobs())
+        # Those that no job is in, too: an alert that ends, and a panel, want a 0.
+        for phase, number in sorted({**dict.fromkeys(get_args(Phase), 0), **found}.items()):
             phases.add_metric([phase], number)
         yield phases
         yield GaugeMetricFamily(
