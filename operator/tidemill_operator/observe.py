@@ -93,7 +93,7 @@ class Observer:
         except ClusterError as error:
             log.debug("events of %s: %s", name_of(pod), error)
             return ""
-        warnings = [e for e in events if e.get("type") == "Warning"]
+        warnings = [e for e in events if e.get("type") == "Warning" and not _passes(e)]
         last = max(warnings, key=_told_at, default={})
         return str(last.get("message", ""))
 
@@ -123,6 +123,11 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 def _being_made(pod: Item) -> bool:
     containers = pod.get("status", {}).get("containerStatuses", [])
     return any(c.get("state", {}).get("waiting", {}).get("reason") == "ContainerCreating" for c in containers)
+
+
+def _passes(event: Item) -> bool:
+    """A kubelet that has not read a Secret or ConfigMap yet says so in a warning, and of those that there are, too."""
+    return "failed to sync" in str(event.get("message", ""))
 
 
 def _told_at(event: Item) -> str:
