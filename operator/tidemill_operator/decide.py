@@ -27,7 +27,7 @@ from tidemill_operator.cluster import (
 )
 from tidemill_operator.desired import objects
 from tidemill_operator.desired.compare import holds
-from tidemill_operator.desired.plan import Plan
+from tidemill_operator.desired.plan import Plan, owned
 from tidemill_operator.manifests import read
 from tidemill_operator.memory import Memory, Refusal, Restart
 from tidemill_operator.moments import iso, parsed, whole
@@ -56,7 +56,7 @@ class _Pass:
         self.name = name_of(self.raw)
         self.generation = int(self.raw["metadata"].get("generation", 0))
         self.before = Memory.of(self.raw.get("status") or {})
-        self.memory = self.before
+        self.memory = self._adopted(self.before)
         self.actions: list[Action] = []
         self.events: list[Event] = []
         self.restarted = ""
@@ -82,6 +82,15 @@ class _Pass:
         state = standing(self.seen, job, self.memory, self._changing(job))
         return self._told(state, job)
 
+    def _adopted(self, memory: Memory) -> Memory:
+        """With the driver that executors are led to as the active one, should a status that knew it have been lost."""
+        service = self.seen.find(SERVICE, names.driver_service(self.name))
+        led = (service or {}).get("spec", {}).get("selector", {}).get(names.REVISION, "")
+        driver = self.seen.drivers().get(led)
+        if memory.revision or driver is None or not owned(driver, self.raw):
+            return memory
+        return replace(memory, revision=led, image=memory.image or _image_of(driver["spec"]["template"]))
+
     # What the job should be
 
     def _wanted(self) -> tuple[StreamingJob | None, str]:
@@ -89,7 +98,7 @@ class _Pass:
         job, problem = read(self.raw)
         self.asked = job
         running = self._running(self.memory.revision)
-        if job is not None and not problem:
+        if job is not None and not problem and self._has_run():
             problem = changes.refused(job, running)
         if not problem:
             if not self.memory.refused.revision:
@@ -97,6 +106,11 @@ class _Pass:
             return job, ""
         self._refuse("", problem)
         return self._kept(running), problem
+
+    def _has_run(self) -> bool:
+        """Whether a driver has ever held the job's checkpoint."""
+        said = self.seen.report(self.memory.revision).get("generation")
+        return bool(said or (self.raw.get("status") or {}).get("generation"))
 
     def _running(self, revision: str) -> Item | None:
         """The manifest that a revision runs."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,7 +37,8 @@ def id_of(item: Item) -> Id:
 
 
 class Server:
-    """``told`` is what a watch brings: ADDED, MODIFIED or DELETED, with the object."""
+    """``told`` is what a watch brings: ADDED, MODIFIED or DELETED, with the object. An object that is given out is never
+    changed; `change` puts another one in its place."""
 
     def __init__(self) -> None:
         self.objects: dict[Id, Item] = {}
@@ -53,16 +53,15 @@ class Server:
     # What anybody may do
 
     def find(self, kind: Kind, namespace: str, name: str) -> Item | None:
-        found = self.objects.get((kind.name, namespace, name))
-        return deepcopy(found) if found is not None else None
+        return self.objects.get((kind.name, namespace, name))
 
     def all(self, kind: Kind, labels: Mapping[str, str] | None = None) -> list[Item]:
         """In the order of their names."""
-        found = [i for key, i in sorted(self.objects.items()) if key[0] == kind.name]
-        return [deepcopy(i) for i in found if _labelled(i, labels or {})]
+        found = sorted(key for key in self.objects if key[0] == kind.name)
+        return [self.objects[key] for key in found if _labelled(self.objects[key], labels or {})]
 
     def create(self, item: Item) -> Item:
-        made = deepcopy(item)
+        made = copied(item)
         meta, key = made["metadata"], id_of(made)
         if meta.get("namespace") in self.ending:
             raise _error(403, f"{key[2]} is forbidden: namespace {key[1]} is being terminated")
@@ -78,12 +77,12 @@ class Server:
     def change(self, item: Item, change: Callable[[Item], None]) -> Item:
         """What ``change`` makes of an object, whoever wants it; of a spec that changes the generation grows."""
         known = self.objects[id_of(item)]
-        made = deepcopy(known)
+        made = copied(known)
         change(made)
         _defaults(made)
         _check(made)
         if made == known:
-            return deepcopy(known)
+            return known
         _only_what_may_change(known, made)
         if made.get("spec") != known.get("spec"):
             made["metadata"]["generation"] = known["metadata"].get("generation", 0) + 1
@@ -108,7 +107,7 @@ class Server:
 
     def apply(self, item: Item) -> Item:
         key = id_of(item)
-        ours, before = deepcopy(item), self._applied.get(key, {})
+        ours, before = copied(item), self._applied.get(key, {})
         if key not in self.objects:
             made = self.create(item)
         else:
@@ -141,15 +140,24 @@ class Server:
     def _keep(self, made: Item, what: str) -> Item:
         made["metadata"]["resourceVersion"] = str(self.version())
         self.objects[id_of(made)] = made
-        self.told.append((what, deepcopy(made)))
-        return deepcopy(made)
+        self.told.append((what, made))
+        return made
 
     def _forget(self, item: Item) -> None:
-        gone = deepcopy(item)
+        gone = copied(item)
         gone["metadata"]["resourceVersion"] = str(self.version())
         self.objects.pop(id_of(item))
         self._applied.pop(id_of(item), None)
         self.told.append(("DELETED", gone))
+
+
+def copied(value: Any) -> Any:
+    """Of what JSON has; some times faster than `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {k: copied(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(copied, value))
+    return value
 
 
 class Cluster:
@@ -197,7 +205,7 @@ class Cluster:
         self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], sub: str = ""
     ) -> Item:
         what = f"patch {kind.name}{f'/{sub}' if sub else ''} {name}"
-        return self._call(what, lambda: self.server.patch(kind, namespace, name, deepcopy(patch), sub))
+        return self._call(what, lambda: self.server.patch(kind, namespace, name, copied(patch), sub))
 
     async def create(self, item: Item) -> Item:
         if item["kind"] != EVENT.name:
@@ -214,7 +222,7 @@ class Cluster:
         failure = self.fails(call)
         if failure is not None and not failure[1]:
             raise failure[0]
-        done = work()
+        done = copied(work())
         if failure is not None:
             raise failure[0]
         return done
@@ -237,7 +245,7 @@ def _apply(known: Any, wanted: Any, before: Any) -> None:
         if key not in _ATOMIC and isinstance(value, dict) and isinstance(has, dict):
             _apply(has, value, had if isinstance(had, dict) else {})
         else:
-            known[key] = deepcopy(value)
+            known[key] = copied(value)
 
 
 def _merge(known: Any, patch: Mapping[str, Any]) -> None:
@@ -250,11 +258,11 @@ def _merge(known: Any, patch: Mapping[str, Any]) -> None:
                 known[key] = {}
             _merge(known[key], value)
         else:
-            known[key] = deepcopy(value)
+            known[key] = copied(value)
 
 
 def _with_status(item: Item, patch: Mapping[str, Any]) -> None:
-    status = deepcopy(item.get("status", {}))
+    status = copied(item.get("status", {}))
     _merge(status, patch)
     item["status"] = _as_defined(status) if item["kind"] == JOB.name else status
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from tests.operator.apiserver import Server
+from tests.operator.apiserver import Server, copied
 from tidemill_operator.cluster import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -102,9 +101,8 @@ class Kubernetes(Server):
 
     def _collect_garbage(self) -> None:
         alive = {i["metadata"]["uid"] for i in self.objects.values()}
-        for item in list(map(deepcopy, self.objects.values())):
-            owners = [o["uid"] for o in item["metadata"].get("ownerReferences", [])]
-            if owners and not alive & set(owners):
+        for item in list(self.objects.values()):
+            if owners(item) and not alive & set(owners(item)):
                 self.remove(item, now=item["kind"] != POD.name)
 
     def _deploys(self, deployment: Item) -> None:
@@ -134,10 +132,10 @@ class Kubernetes(Server):
 
     def _of(self, owner: Item) -> list[Item]:
         uid = owner["metadata"]["uid"]
-        return [p for p in self.all(POD) if p["metadata"]["ownerReferences"][0]["uid"] == uid]
+        return [p for p in self.all(POD) if uid in owners(p)]
 
     def _begin(self, owner: Item, name: str) -> None:
-        template, meta = deepcopy(owner["spec"]["template"]), owner["metadata"]
+        template, meta = copied(owner["spec"]["template"]), owner["metadata"]
         own = {"name": name, "namespace": meta["namespace"]}
         reference = {"kind": owner["kind"], "name": meta["name"], "uid": meta["uid"]}
         if (POD.name, meta["namespace"], name) in self.objects or meta["namespace"] in self.ending:
@@ -268,9 +266,14 @@ _QUERIES = [
 ]
 
 
+def owners(item: Item) -> list[str]:
+    """Their uids."""
+    return [o["uid"] for o in item["metadata"].get("ownerReferences", [])]
+
+
 def _trust(pod: Item) -> tuple[str, list[str]]:
     """Driver and executor work together if they are of one image and one CA."""
-    secrets = [v["secret"]["secretName"] for v in pod["spec"]["volumes"] if v["name"] == "tls"]
+    secrets = [v["secret"]["secretName"] for v in pod["spec"].get("volumes", []) if v["name"] == "tls"]
     return pod["spec"]["containers"][0]["image"], secrets
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from tests.operator.apiserver import Cluster
-from tests.operator.kubernetes import Kubernetes
+from tests.operator.apiserver import Cluster, copied
+from tests.operator.kubernetes import Kubernetes, owners
 from tests.operator.stories import BEGIN, NAME, PLACE, PLATFORM, job
 from tests.operator.warp import WarpedLoop
 from tidemill_operator import names, reconcile
@@ -31,7 +30,7 @@ from tidemill_operator.world import leaving
 KEY = (PLACE, NAME)
 RESYNC = 60.0
 """Instead of ten minutes: what a watch has lost is found then."""
-REST = 2 * RESYNC
+REST = RESYNC + 10
 """Seconds without a write after which an operator is done."""
 LONGEST = 1200.0
 """Seconds in which it has to be done."""
@@ -96,7 +95,7 @@ class Life:
         while True:
             await asyncio.sleep(0.1)
             while not self.deaf and self.cluster.told:
-                what, item = self.cluster.told.pop(0)
+                what, item = copied(self.cluster.told.pop(0))
                 observer = self.operator.observer
                 if observer is None or not (item["kind"] == JOB.name or label_of(item, MANAGED) == MANAGER):
                     continue
@@ -127,7 +126,7 @@ class Life:
         if kind != DEPLOYMENT.name or (found := self.job()) is None:
             return
         uid = found["metadata"]["uid"]
-        drivers = {name_of(d): d for d in self.cluster.all(DEPLOYMENT) if _owned(d, uid)}
+        drivers = {name_of(d): d for d in self.cluster.all(DEPLOYMENT) if uid in owners(d)}
         if verb == "apply" and len({*drivers, name}) > 2:
             self.broken.append(f"{call}: beside {sorted(drivers)}")
         known = self.operator.observer.world.jobs.get(KEY) if self.operator.observer else None
@@ -157,6 +156,9 @@ class Life:
 
     def passes(self, seconds: float) -> None:
         self.loop.passes(seconds)
+        for task in self.tasks:
+            if task.done():
+                task.result()
         assert not self.broken
 
     def settles(self) -> float:
@@ -166,7 +168,7 @@ class Life:
         begun = self.loop.time()
         while self.loop.time() < begun + LONGEST:
             self.writes.clear()
-            before = deepcopy(self._all())
+            before = copied(self._all())
             self.passes(REST)
             if not self.writes and self._all() == before:
                 return self.loop.time() - begun - REST
@@ -190,15 +192,11 @@ def life(**spec: Any) -> Iterator[Life]:
         made.ends()
 
 
-def _owned(item: Item, uid: str) -> bool:
-    return uid in [o["uid"] for o in item["metadata"].get("ownerReferences", [])]
-
-
 def wrong(made: Life) -> Iterator[str]:
     """What is not as the job's spec wants it, once all is quiet."""
     cluster, wanted = made.cluster, made.job()
     if wanted is None:
-        yield from (f"{name} is still there" for _, _, name in cluster.objects)
+        yield from (f"{name_of(i)} is still there" for i in cluster.objects.values() if owners(i))
         return
     spec, status = wanted["spec"], wanted.get("status", {})
     drivers = [label_of(d, REVISION) for d in cluster.all(DEPLOYMENT)]
@@ -223,11 +221,12 @@ def _wrong_driver(cluster: Kubernetes, spec: Item, status: Item, revision: str) 
     service = cluster.find_service(names.driver_service(NAME))
     if service["spec"]["selector"] != names.selector(NAME, names.DRIVER) | {REVISION: revision}:
         yield f"executors are led to {service['spec']['selector']}"
-    asked, runs = spec["queries"], cluster.manifest_of(revision)["queries"]
-    fits = "misfit" not in str(asked)
-    if fits and asked != runs:
-        yield f"{asked} is asked for, and {runs} runs"
-    expected = ("Running", False) if fits else ("Running", True) if asked != runs else ("Failing", True)
+    runs = cluster.manifest_of(revision)
+    fits = "misfit" not in str(spec["queries"]) and spec.get("checkpoint") == runs.get("checkpoint")
+    if fits and spec["queries"] != runs["queries"]:
+        yield f"{spec['queries']} is asked for, and {runs['queries']} runs"
+    well = "Running" if spec["executor"]["replicas"] else "Starting"
+    expected = ("Failing" if "misfit" in str(runs) else well, not fits)
     degraded = any(c["type"] == "Degraded" and c["status"] == "True" for c in status["conditions"])
     if (status["phase"], degraded) != expected:
         yield f"{status['phase']}, degraded {degraded}: {status['message']}"

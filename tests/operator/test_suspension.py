@@ -79,6 +79,17 @@ def test_while_the_job_runs_it_may_not() -> None:
         assert story.told == [] and "ChangeRefused" in [e.get("reason") for e in story.cluster.events]
 
 
+def test_a_job_that_has_never_held_its_checkpoint_may_keep_it_elsewhere() -> None:
+    story = (
+        Story(checkpoint={"location": "redis://wrong:6379/0"})
+        .fate("wrong", exits=1, says="no such host")
+        .settles()
+    )
+    assert story.phase == "Failing"
+    story.edit(checkpoint={"location": "redis://right:6379/0"}).settles()
+    assert (story.phase, story.condition("Degraded")) == ("Running", "")
+
+
 def test_no_password_is_told() -> None:
     story = Story().settles().edit(checkpoint=ELSEWHERE).settles()
     assert "redis://***@other:6379/0" in story.message

@@ -46,6 +46,12 @@ class Plan:
         }
 
 
+def owned(item: Item, raw: Item) -> bool:
+    """Whether an object has been made for this very job, and not for one of the same name before it."""
+    uids = [reference["uid"] for reference in item["metadata"].get("ownerReferences", [])]
+    return raw["metadata"]["uid"] in uids
+
+
 def owner(raw: Item) -> dict[str, Any]:
     """The job as the owner of what is made for it: Kubernetes deletes that with it."""
     return {
