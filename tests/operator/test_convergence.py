@@ -33,7 +33,6 @@ from tidemill_operator.cluster import (
 )
 from tidemill_operator.errors import ClusterError
 from tidemill_operator.moments import iso
-from tidemill_operator.names import name_of
 
 KINDS = (BUDGET, DEPLOYMENT, POD, PURGE, SERVICE, STATEFUL_SET)
 """What anybody may delete, and the operator makes again."""
