@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -148,6 +149,31 @@ def test_an_executor_that_is_to_leave_is_asked_for_nothing_more(
     assert [what for to, what in asked if to == address and what != "accept"] == []
     assert {what for to, what in asked if to != address} >= {"drop", "restore", "seat", "run"}
     cluster._leaving.discard(address)  # it was only said to
+    stop(spark)
+
+
+def test_an_executor_that_comes_back_has_nothing_left_of_what_it_had(cluster: LocalCluster) -> None:
+    """All are leaving, say, and one of them must work again: what it held before has been changed elsewhere since."""
+    spark = session_on(cluster)
+    stream = MemoryStream(spark, "t TIMESTAMP, k INT")
+    marked = stream.toDF().withWatermark("t", "0 seconds")
+    counted = marked.groupBy(F.window("t", "10 seconds").alias("w"), "k").count()
+    query = counted.writeStream.format("memory").queryName("back").start()
+    keys = range(40)
+
+    def batch(second: int, *leaving: str) -> None:
+        cluster._leaving = {a for a, m in cluster._members.items() if m.name in leaving}
+        stream.add([(datetime.fromtimestamp(second, UTC), k) for k in keys])
+        query.processAllAvailable()
+
+    batch(1)
+    batch(2, "executor-0")
+    batch(3)
+    batch(4, "executor-1")
+    batch(5)
+    batch(15)
+    rows = sorted((r.k, r["count"]) for r in spark.table("back").collect())
+    assert rows == [(k, 5) for k in keys]
     stop(spark)
 
 

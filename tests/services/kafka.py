@@ -214,7 +214,9 @@ class KafkaBroker:
         """The offset after the last record of each partition, those of open transactions included."""
         consumer = self._consumer("read_uncommitted")
         try:
-            return {p: self._last_of(consumer, TopicPartition(name, p)) for p in self._partitions(consumer, name)}
+            return {
+                p: self._last_of(consumer, TopicPartition(name, p)) for p in self._partitions(consumer, name)
+            }
         finally:
             consumer.close()
 

@@ -67,6 +67,9 @@ class _Query:
     owners: list[str | None] = field(default_factory=list)
     """Of each shard: the address of the executor that has its state."""
     loaded: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
+    """Of those: who had no part in a batch since. What state they still have is no longer theirs; should they come back,
+    they load the query anew."""
     seated: tuple[Member, ...] = ()
     """The executors of the last batch, in the order that they know."""
     dealer: Dealer = field(default_factory=Dealer)
@@ -216,6 +219,7 @@ class DaskEngine(Engine):
             self._leaving.discard(address)
             for query in self._queries.values():
                 query.loaded.discard(address)
+                query.left_out.discard(address)
                 query.owners = [None if o == address else o for o in query.owners]
             self._changed.notify_all()
         # Dask would try to connect to one that is gone for half a minute.
@@ -403,19 +407,20 @@ class DaskEngine(Engine):
         addresses = [m.address for m in members]
         if not query.shipment:
             query.shipment = ship(query.work)
-        new = [a for a in addresses if a not in query.loaded]
+        # Who is about to leave is asked for nothing more: it may be gone in the middle of it.
+        query.left_out |= query.loaded.difference(addresses)
+        new = [a for a in addresses if a not in query.loaded or a in query.left_out]
         self._tell(query, "load", dict.fromkeys(new, (query.shipment,)))
         query.loaded |= set(new)
-        before = list(query.owners)
+        query.left_out.difference_update(new)
+        before = [None if o in new else o for o in query.owners]
         after = place(before, addresses)
         gains, losses = moves(before, after), moves(after, before)
         # Nobody's until they are loaded: if that fails on the way, the next attempt loads them again. Those who gain
         # drop them too, for what a failed loading may have left there.
         query.owners = [o if o == n else None for o, n in zip(before, after, strict=True)]
         gone = {a: sorted({*gains.get(a, ()), *losses.get(a, ())}) for a in {*gains, *losses}}
-        # One that is about to leave may be gone in the middle of it, and what it has goes with it.
-        staying = query.loaded.intersection(addresses)
-        self._tell(query, "drop", {a: (shards,) for a, shards in gone.items() if a in staying})
+        self._tell(query, "drop", {a: (shards,) for a, shards in gone.items() if a in addresses})
         self._tell(query, "restore", {a: (_of(chains, shards),) for a, shards in gains.items()})
         query.owners = list(after)
         owners = tuple(addresses.index(a) for a in after)
@@ -516,7 +521,7 @@ class DaskEngine(Engine):
         found.work.statics = tuple(statics)
         found.shipment = b""
         self._settled(found)
-        calls = {a: ("refresh", [(index, rows)]) for a in found.loaded}
+        calls = {a: ("refresh", [(index, rows)]) for a in found.loaded - found.left_out}
         self._call(self._ask_all(query, found.generation, calls))
 
     def forget(self, query: str) -> None:
