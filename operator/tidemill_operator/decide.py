@@ -83,13 +83,18 @@ class _Pass:
         return self._told(state, job)
 
     def _adopted(self, memory: Memory) -> Memory:
-        """With the driver that executors are led to as the active one, should a status that knew it have been lost."""
+        """With a driver that is there as the active one, should a status that knew it have been lost: the one that executors
+        are led to, or else the oldest."""
+        if memory.revision:
+            return memory
+        ours = {r: d for r, d in self.seen.drivers().items() if owned(d, self.raw)}
         service = self.seen.find(SERVICE, names.driver_service(self.name))
         led = (service or {}).get("spec", {}).get("selector", {}).get(names.REVISION, "")
-        driver = self.seen.drivers().get(led)
-        if memory.revision or driver is None or not owned(driver, self.raw):
+        oldest = min(ours, key=lambda r: str(ours[r]["metadata"].get("creationTimestamp", "")), default="")
+        revision = led if led in ours else oldest
+        if not revision:
             return memory
-        return replace(memory, revision=led, image=memory.image or _image_of(driver["spec"]["template"]))
+        return replace(memory, revision=revision, image=memory.image or _image_of(ours[revision]["spec"]["template"]))
 
     # What the job should be
 

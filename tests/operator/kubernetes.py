@@ -49,7 +49,7 @@ class Fate:
 
 
 class Kubernetes(Server):
-    """``fates`` by a word in a pod's name (``driver``, ``executor-1``), in its image or in the manifest that it mounts; the
+    """``fates`` by a word in a pod's name (``driver``, ``executor-1``), in its image, or in the manifest of a driver; the
     first that fits."""
 
     def __init__(self) -> None:
@@ -166,7 +166,9 @@ class Kubernetes(Server):
             self._purge_ends(pod, fate)
 
     def fate(self, pod: Item) -> Fate:
-        told = " ".join([name_of(pod), *(c["image"] for c in pod["spec"]["containers"]), self._manifest(pod)])
+        told = " ".join([name_of(pod), *(c["image"] for c in pod["spec"]["containers"])])
+        if label_of(pod, COMPONENT) == DRIVER:
+            told += self._manifest(pod)
         return next((fate for word, fate in self.fates.items() if word in told), Fate())
 
     def _manifest(self, pod: Item) -> str:
