@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tidemill.api import StreamingJob
-from tidemill_operator import changes, names, troubles
+from tidemill_operator import changes, names, restarts, troubles
 from tidemill_operator.actions import Action, Apply, Decision, Delete, Event, MakeCertificates, Patch
 from tidemill_operator.cluster import (
     BUDGET,
@@ -30,7 +30,7 @@ from tidemill_operator.desired.compare import holds
 from tidemill_operator.desired.plan import Plan, owned
 from tidemill_operator.manifests import read
 from tidemill_operator.memory import Memory, Refusal, Restart
-from tidemill_operator.moments import iso, parsed, whole
+from tidemill_operator.moments import whole
 from tidemill_operator.names import label_of, name_of
 from tidemill_operator.phases import BUSY, Standing, recovering, standing
 from tidemill_operator.platform import Platform
@@ -94,7 +94,9 @@ class _Pass:
         revision = led if led in ours else oldest
         if not revision:
             return memory
-        return replace(memory, revision=revision, image=memory.image or _image_of(ours[revision]["spec"]["template"]))
+        return replace(
+            memory, revision=revision, image=memory.image or _image_of(ours[revision]["spec"]["template"])
+        )
 
     # What the job should be
 
@@ -175,29 +177,9 @@ class _Pass:
         return [0, *(int(serial) for serial in found if serial.isdigit())]
 
     def _restarts(self, job: StreamingJob) -> None:
-        """A new token if one is asked for, or due by the schedule."""
-        restart = self.memory.restart
-        asked = self.raw["metadata"].get("annotations", {}).get(names.RESTART_AT)
-        at = parsed(asked) if asked else None
-        if asked and at is None:
-            self.remark = f"{names.RESTART_AT}: {asked!r} is no time; write one like 2026-01-31T03:00:00Z"
-        schedule = job.restarts
-        to_come = [schedule.after(self.now).astimezone(UTC)] if schedule is not None else []
-        if at is not None and at > self.now:
-            to_come.append(at)
-        following = min(to_come, default=None)
-        if at is not None and at <= self.now and self._is_new(at):
-            restart = Restart(iso(at), "Requested", at, next=following)
-        elif schedule is not None and restart.next is not None and restart.next <= self.now:
-            restart = Restart(iso(restart.next), "Scheduled", whole(self.now), next=following)
-        else:
-            restart = replace(restart, next=following)
+        asked = self.raw["metadata"].get("annotations", {}).get(names.RESTART_AT, "")
+        restart, self.remark = restarts.planned(self.memory.restart, job.restarts, asked, self.now)
         self.memory = replace(self.memory, restart=restart)
-
-    def _is_new(self, at: datetime) -> bool:
-        """Whether a restart that is asked for has not been answered yet."""
-        restart = self.memory.restart
-        return iso(at) != restart.token and (restart.requested is None or at >= restart.requested)
 
     # Revisions
 
@@ -269,10 +251,10 @@ class _Pass:
             self._refuse(plan.revision, reason)
             self._remove(plan.revision)
             return False
-        self._make_driver(plan)
         for revision in self.seen.drivers():
             if revision not in (plan.revision, self.memory.revision):
                 self._remove(revision)  # of an edit that has been edited again
+        self._make_driver(plan)
         if self.seen.report(plan.revision).get("phase") not in ("standby", "running", "completed"):
             return False
         self._activate(plan)
@@ -319,15 +301,14 @@ class _Pass:
     # What has to be there
 
     def _keep_running(self) -> None:
-        """As many executors as wanted for the active revision, while another one is tried."""
+        """A driver and as many executors as wanted for the active revision, while another one is tried."""
+        self._patch_replicas(DEPLOYMENT, names.driver(self.name, self.memory.revision), 1)
         kept = self._kept(self._running(self.memory.revision))
         if kept is not None:
             self._patch_replicas(STATEFUL_SET, names.executor(self.name), kept.spec.executor.replicas)
 
     def _keep(self, plan: Plan) -> None:
         self._make_driver(plan)
-        if plan.revision in self.seen.drivers():
-            self._patch_replicas(DEPLOYMENT, names.driver(self.name, plan.revision), 1)
         self._ensure(objects.driver_service(plan, plan.revision))
         self._ensure(objects.executor_service(plan))
         self._ensure(objects.budget(plan))
@@ -345,6 +326,7 @@ class _Pass:
             self.actions.append(Apply(objects.config(plan)))
         if plan.revision not in self.seen.drivers():
             self.actions.append(Apply(objects.driver(plan)))
+        self._patch_replicas(DEPLOYMENT, names.driver(self.name, plan.revision), 1)
 
     def _executors(self, plan: Plan) -> None:
         """Executors of the right revision, as many as wanted: replaced all at once with the driver, else one by one."""
@@ -407,6 +389,9 @@ class _Pass:
         if self.seen.drivers() or self.seen.driver_pods():
             return False
         self._patch_replicas(STATEFUL_SET, names.executor(self.name), 0)
+        for pod in self.seen.executor_pods():
+            if not pod["metadata"].get("ownerReferences"):
+                self._delete(POD, pod)  # nobody else will
         return not self.seen.executor_pods()
 
     def _suspend(self, job: StreamingJob) -> None:
@@ -476,10 +461,20 @@ class _Pass:
             state = Standing(state.phase, self.seen.rejected, "Rejected", degraded=True)
         if self.remark and not state.degraded:
             state = Standing(state.phase, self.remark, "WrongAnnotation", degraded=True)
-        if state.phase not in (self.before.phase, "Refused"):
-            self.events.append(Event(state.phase, state.message or state.phase, warning=state.degraded))
+        if event := self._transition(state):
+            self.events.append(event)
         status = full(self.seen, state, self.memory, job, self.now)
         return Decision(tuple(self.actions), status, tuple(self.events), again, self.restarted)
+
+    def _transition(self, state: Standing) -> Event | None:
+        """Another phase, or another trouble in the same one. Of what is refused an event tells already."""
+        said = state.message or state.phase
+        if state.phase == "Refused":
+            return None
+        if state.phase != self.before.phase:
+            return Event(state.phase, said, warning=state.degraded)
+        news = state.degraded and state.reason not in (self.before.trouble, "ChangeRefused")
+        return Event(state.reason, said, warning=True) if news else None
 
     def _again(self, state: Standing) -> float | None:
         """Seconds until a look that no change asks for: at what drivers say, at the events of a pod that does not start,

@@ -51,6 +51,8 @@ class Memory:
     """The revision that has nothing left to do."""
     completed_at: datetime | None = None
     phase: str = ""
+    trouble: str = ""
+    """The reason of the condition Degraded, while it holds."""
 
     @classmethod
     def of(cls, status: Mapping[str, Any]) -> Memory:
@@ -80,6 +82,7 @@ class Memory:
             completed=str(completed.get("revision") or ""),
             completed_at=parsed(completed.get("at")),
             phase=str(status.get("phase") or ""),
+            trouble=_trouble(status),
         )
 
     def to_status(self, name: str) -> dict[str, Any]:
@@ -106,6 +109,14 @@ class Memory:
 
     def having(self, **changes: Any) -> Memory:
         return replace(self, **changes)
+
+
+def _trouble(status: Mapping[str, Any]) -> str:
+    conditions = status.get("conditions")
+    for found in conditions if isinstance(conditions, list) else []:
+        if isinstance(found, Mapping) and (found.get("type"), found.get("status")) == ("Degraded", "True"):
+            return str(found.get("reason") or "")
+    return ""
 
 
 def _dict(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:

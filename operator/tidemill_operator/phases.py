@@ -66,7 +66,9 @@ def _driver(seen: Observed, job: StreamingJob, memory: Memory, changing: bool) -
     report = seen.report(active)
     phase = report.get("phase", "")
     restarting = changing or (memory.restart.started is not None and memory.restart.finished is None)
-    if reason and phase not in ("running", "standby"):
+    # What has crashed is well once it runs; another one that waits for the checkpoint has done nothing wrong.
+    waits = phase == "standby" and memory.phase != "Failing"
+    if reason and phase != "running" and not waits:
         return Standing("Pending" if reason == "Unschedulable" else "Failing", message, reason, degraded=True)
     if not pods and (why := troubles.unmade(seen.drivers().get(active))):
         return Standing("Failing", f"no pod of the driver can be made: {why}", "NoPod", degraded=True)
@@ -123,7 +125,9 @@ def _tried(seen: Observed) -> Standing:
     """A new driver stands beside the one that runs."""
     beside = [p for p in seen.driver_pods() if not ready(p) and not leaving(p)]
     reason, message = troubles.first(beside, seen.hints)
-    told = message or "a driver of the new revision is compared with the checkpoint"
+    told = "a driver of the new revision is compared with the checkpoint"
+    if reason:
+        told = f"the job goes on as it was while a change is tried: {message}"
     return Standing("Running", told, reason or "ChangeTried", degraded=bool(reason))
 
 

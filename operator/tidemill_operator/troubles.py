@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -52,9 +53,23 @@ def _of_container(pod: Item, container: Mapping[str, Any]) -> tuple[str, str]:
                 f"pod {name_of(pod)} was killed at its memory limit; raise it in spec.*.resources",
             )
         if code != 0:
-            said = str(ended.get("message") or "").strip() or f"it ended with {code}"
-            return "Crashed", f"{said} (pod {name_of(pod)}, {container.get('restartCount', 0)} restarts)"
+            tried = f"{container.get('restartCount', 0)} restarts{_pause(message)}"
+            return "Crashed", f"{_last_words(ended)} (pod {name_of(pod)}, {tried})"
     return "", ""
+
+
+def _pause(message: str) -> str:
+    """How long Kubernetes waits before it starts a container again, as it says itself: ``back-off 40s restarting ...``."""
+    found = re.match(r"back-off (\S*\d\S*) ", message)
+    return f", the next within {found[1]}" if found else ""
+
+
+def _last_words(ended: Mapping[str, Any]) -> str:
+    """What a process has said at its end, in one line: below its causes it may have put where they came from."""
+    said = str(ended.get("message") or "").partition("\n\n")[0]
+    return (
+        "; ".join(filter(None, map(str.strip, said.splitlines()))) or f"it ended with {ended.get('exitCode')}"
+    )
 
 
 def unmade(deployment: Item | None) -> str:
@@ -87,5 +102,5 @@ def verdict(pods: Iterable[Item], attempts: int) -> str:
             code = ended.get("exitCode", 0)
             starts = container.get("restartCount", 0) + ("running" not in container.get("state", {}))
             if code == 2 or (code not in (0, 143, 137) and starts >= attempts):
-                return str(ended.get("message") or "").strip() or f"its driver ended with {code}"
+                return _last_words(ended)
     return ""

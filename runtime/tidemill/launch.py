@@ -267,7 +267,7 @@ def prepare(plan: Node, spec: QuerySpec, context: Context) -> Query:
         policy = kept["policy"] if kept else spec.conf.get(POLICY, "min").lower()
         entry = signature(query, parts.plan, names, shards, policy, context.local.kernel.hash_mark())
         if kept:
-            compare(kept, entry)
+            compare(kept, entry, spec.name)
         elif context.job is not None:
             entry["job"] = context.job
         work = Work(

@@ -137,7 +137,8 @@ class Kubernetes(Server):
     def _begin(self, owner: Item, name: str) -> None:
         template, meta = copied(owner["spec"]["template"]), owner["metadata"]
         own = {"name": name, "namespace": meta["namespace"]}
-        reference = {"kind": owner["kind"], "name": meta["name"], "uid": meta["uid"]}
+        reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"]}
+        reference |= {"name": meta["name"], "uid": meta["uid"]}
         if (POD.name, meta["namespace"], name) in self.objects or meta["namespace"] in self.ending:
             return
         made = {
@@ -208,7 +209,9 @@ class Kubernetes(Server):
         ended = {"exitCode": 137 if fate.oom else fate.exits, "message": fate.says}
         ended |= {"reason": "OOMKilled"} if fate.oom else {}
         again = min(known.get("restartCount", -1) + 1, _LONG)
-        waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}}
+        waiting = {
+            "waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
+        }
         return self._container(pod, waiting, again, lastState={"terminated": ended})
 
     def _runs(self, pod: Item, fate: Fate, known: Mapping[str, Any]) -> Item:

@@ -25,6 +25,12 @@ class TestAGoodEdit:
         story = edited(starts=False).lives(20).passes()
         assert (story.did, story.drivers, story.leads) == ([], ["A", "B"], ["A"])
 
+    def test_a_crash_of_the_new_one_is_said_to_be_one_of_a_try(self) -> None:
+        story = edited(exits=1, says="no such topic").lives().passes()
+        assert (story.phase, story.condition("Degraded")) == ("Running", "Crashed")
+        told = "the job goes on as it was while a change is tried: no such topic (pod "
+        assert story.message.startswith(told)
+
     def test_once_it_fits_executors_are_led_to_the_new_one_and_the_old_one_goes(self) -> None:
         story = edited().lives(2).passes()
         assert story.did == ["apply Service web-logs-driver", "delete Deployment web-logs-driver-A"]

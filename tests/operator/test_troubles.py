@@ -67,7 +67,26 @@ class TestTheDriver:
         phase, reason, message = told(story)
         assert (phase, reason) == ("Failing", "Crashed")
         assert message.startswith("no broker answers at kafka:9092 (pod web-logs-driver-")
-        assert message.endswith("1 restarts)")
+        assert message.endswith("1 restarts, the next within 40s)")
+
+    def test_of_what_it_says_the_causes_are_told_and_not_where_they_came_from(self) -> None:
+        said = "KeyError: 'user'\nand another thing\n\nTraceback (most recent call last):\n  File ..."
+        story = Story().fate("driver", exits=1, says=said).settles()
+        assert story.message.startswith("KeyError: 'user'; and another thing (pod web-logs-driver-")
+
+    def test_another_cause_is_told_too(self) -> None:
+        story = Story().settles().fate("driver", exits=1, says="no").lives(2).passes()
+        assert story.told == ["Failing"]
+        story.fate("driver", **UNPULLED).lives().passes()
+        assert (story.told, told(story)[:2]) == (["ImagePull"], ("Failing", "ImagePull"))
+        assert story.lives().passes().told == []
+
+    def test_it_fails_until_it_runs_again_and_not_only_waits(self) -> None:
+        story = Story().settles().fate("driver", exits=1, says="no").lives(2).passes()
+        story.cluster.fates.clear()
+        story.lives().says("A", phase="standby").passes()
+        assert (story.phase, story.told) == ("Failing", [])
+        assert told(story.says("A").settles()) == ("Running", "", "1 query on 1 executor")
 
     def test_it_crashes_without_one(self) -> None:
         assert "it ended with 139" in Story().fate("driver", exits=139).settles().message

@@ -141,11 +141,11 @@ def _driven(file: Path, place: Place, log_format: LogFormat, secrets: SecretReso
     try:
         return drive(load(file, os.environ), file.resolve().parent, place, log_format.value, secrets, stop)
     except ManifestError as error:
-        tell(str(error).splitlines(), log_format)
+        tell(file, error.problems, log_format)
         return 2
     except TidemillError as error:
         code, told = explain(file, secrets.mask(str(error)))
-        tell(told, log_format)
+        tell(file, told, log_format)
         return code
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -70,34 +70,33 @@ def command(
             job, folder, log_format.value, metrics_port, secrets, executors=executors, kept_at=checkpoint
         )
     except ManifestError as error:
-        tell(str(error).splitlines(), log_format)
+        tell(file, error.problems, log_format)
         raise typer.Exit(2) from None
     except (TidemillError, OSError) as error:
         code, told = explain(file, secrets.mask(str(error)))
-        tell(told, log_format)
+        tell(file, told, log_format)
         raise typer.Exit(code) from None
     raise typer.Exit(code)
 
 
-def explain(file: Path, error: str) -> tuple[int, list[str]]:
+def explain(file: Path, error: str) -> tuple[int, Sequence[str]]:
     """What is wrong: with the manifest if analysis finds it there (2), else what was met on the way (1)."""
     _, _, problems = check(str(file))
-    told = [str(problem) for problem in problems] or [error]
-    return 2 if problems else 1, [f"{file}: {one}" for one in told]
+    return (2, [str(problem) for problem in problems]) if problems else (1, [error])
 
 
-def tell(errors: list[str], log_format: LogFormat) -> None:
-    """Write errors for whoever reads: a person, or a program that takes one JSON object a line."""
+def tell(file: Path, errors: Sequence[str], log_format: LogFormat) -> None:
+    """Write what is wrong with a manifest for whoever reads: a person, or a program that takes one JSON object a line."""
     termination.because(*errors)
     if log_format is LogFormat.text:
         for error in errors:
-            typer.echo(error, err=True)
+            typer.echo(f"{file}: {error}", err=True)
         return
     from tidemill import logs
 
     logs.configure(log_format.value)
     for error in errors:
-        logging.getLogger("tidemill.cli").error("%s", error)
+        logging.getLogger("tidemill.cli").error("%s: %s", file, error)
 
 
 def run(

@@ -35,7 +35,7 @@ def recover(loop: Loop) -> Recovered:
             f"another start of this query has begun the checkpoint as {kept['id']} while this one, "
             f"{loop.work.query}, was being prepared; start it again: it then goes on from there"
         )
-    compare(kept, loop.query.entry)
+    compare(kept, loop.query.entry, loop.query.name)
     # A process that died may have left entries that only memory held; all that follows builds on them.
     log.harden(KEY)
     last = log.latest(KEY, "commit")

@@ -72,35 +72,46 @@ def _state(spec: Stateful, schemas: Sequence[pa.Schema]) -> list[str]:
     return []
 
 
-def compare(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise `IncompatiblePlanError`, naming the first difference, if a query cannot continue from a checkpoint."""
-    if kept["format"] != FORMAT:
-        raise _refusal(f"it has format {kept['format']}, and this version of Tidemill reads format {FORMAT}")
-    _compare_sources(kept["sources"], now["sources"])
-    before, after = kept["operators"], now["operators"]
-    if before and kept["hash"] != now["hash"]:
+def compare(kept: Mapping[str, Any], now: Mapping[str, Any], name: str | None = None) -> None:
+    """Raise `IncompatiblePlanError`, naming the first difference, if a query, called ``name``, cannot continue from a
+    checkpoint."""
+    query = f"query {name}" if name else "the query"
+    if kept["operators"] and kept["hash"] != now["hash"]:
         raise IncompatiblePlanError(
-            "the query cannot continue from this checkpoint: its state is found by DuckDB's hash function, and the "
+            f"{query} cannot continue from this checkpoint: its state is found by DuckDB's hash function, and the "
             "DuckDB that is installed has another one. Install the version that wrote the checkpoint, or give the "
             "query a new checkpoint location to start from nothing"
         )
-    if [o["kind"] for o in before] != [o["kind"] for o in after]:
-        raise _refusal(
-            f"its operators with state are {_kinds(before)}, and the query now has {_kinds(after)}"
+    if difference := _difference(kept, now):
+        raise IncompatiblePlanError(
+            f"{query} cannot continue from this checkpoint: {difference}. Undo the change, or give the query a new "
+            "checkpoint location to start from nothing"
         )
-    for old, new in zip(before, after, strict=True):
-        if old["what"] != new["what"]:
-            raise _refusal(
-                f"its {old['kind']} ({old['id']}) is {_list(old['what'])}, now {_list(new['what'])}"
-            )
-        if old["state"] != new["state"]:
-            raise _refusal(f"the state of its {old['kind']} ({old['id']}) is ({_list(old['state'])}), now "
-                           f"({_list(new['state'])})")  # fmt: skip
-        if old["evicts"] != new["evicts"]:
-            # Each row in state knows from its birth when it is to go, and what has gone does not come back.
-            raise _refusal(
-                f"its {old['kind']} ({old['id']}) {_keeping(old['evicts'])}, and now {_keeping(new['evicts'])}"
-            )
+
+
+def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first one; empty if there is none."""
+    if kept["format"] != FORMAT:
+        return f"it has format {kept['format']}, and this version of Tidemill reads format {FORMAT}"
+    before, after = kept["operators"], now["operators"]
+    if sources := _difference_of_sources(kept["sources"], now["sources"]):
+        return sources
+    if [o["kind"] for o in before] != [o["kind"] for o in after]:
+        return f"its operators with state are {_kinds(before)}, and the query now has {_kinds(after)}"
+    found = (_difference_of_operators(old, new) for old, new in zip(before, after, strict=True))
+    return next(filter(None, found), "")
+
+
+def _difference_of_operators(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    its = f"its {old['kind']} ({old['id']})"
+    if old["what"] != new["what"]:
+        return f"{its} is {_list(old['what'])}, now {_list(new['what'])}"
+    if old["state"] != new["state"]:
+        return f"the state of {its} is ({_list(old['state'])}), now ({_list(new['state'])})"
+    if old["evicts"] != new["evicts"]:
+        # Each row in state knows from its birth when it is to go, and what has gone does not come back.
+        return f"{its} {_keeping(old['evicts'])}, and now {_keeping(new['evicts'])}"
+    return ""
 
 
 def _keeping(evicts: Sequence[bool]) -> str:
@@ -113,13 +124,11 @@ def _keeping(evicts: Sequence[bool]) -> str:
     return "keeps its state for ever (output mode complete, or no watermark on what it is by)"
 
 
-def _compare_sources(before: Sequence[str], after: Sequence[str]) -> None:
+def _difference_of_sources(before: Sequence[str], after: Sequence[str]) -> str:
     if len(before) != len(after):
-        raise _refusal(f"it has {len(before)} sources ({_list(before)}), and the query now has {len(after)} "
-                       f"({_list(after)})")  # fmt: skip
-    for i, (old, new) in enumerate(zip(before, after, strict=True)):
-        if old != new:
-            raise _refusal(f"its source {i} is {old}, and now {new}")
+        return f"it has {len(before)} sources ({_list(before)}), and the query now has {len(after)} ({_list(after)})"
+    pairs = enumerate(zip(before, after, strict=True))
+    return next((f"its source {i} is {old}, and now {new}" for i, (old, new) in pairs if old != new), "")
 
 
 def _kinds(operators: Sequence[Mapping[str, Any]]) -> str:
@@ -128,10 +137,3 @@ def _kinds(operators: Sequence[Mapping[str, Any]]) -> str:
 
 def _list(items: Sequence[str]) -> str:
     return ", ".join(items)
-
-
-def _refusal(difference: str) -> IncompatiblePlanError:
-    return IncompatiblePlanError(
-        f"the query cannot continue from this checkpoint: {difference}. Undo the change, or give the query a new "
-        "checkpoint location to start from nothing"
-    )
