@@ -57,6 +57,8 @@ class _Pass:
         self.generation = int(self.raw["metadata"].get("generation", 0))
         self.before = Memory.of(self.raw.get("status") or {})
         self.memory = self._adopted(self.before)
+        self.active = self.memory.revision
+        """As this pass finds it."""
         self.actions: list[Action] = []
         self.events: list[Event] = []
         self.restarted = ""
@@ -251,9 +253,6 @@ class _Pass:
             self._refuse(plan.revision, reason)
             self._remove(plan.revision)
             return False
-        for revision in self.seen.drivers():
-            if revision not in (plan.revision, self.memory.revision):
-                self._remove(revision)  # of an edit that has been edited again
         self._make_driver(plan)
         if self.seen.report(plan.revision).get("phase") not in ("standby", "running", "completed"):
             return False
@@ -313,15 +312,18 @@ class _Pass:
         self._ensure(objects.executor_service(plan))
         self._ensure(objects.budget(plan))
         self._executors(plan)
-        for revision in self.seen.drivers():
-            if revision != plan.revision:
-                self._remove(revision)
+        if self.active != plan.revision:
+            self._remove(self.active)
         for item in self.seen.of(CONFIG_MAP):
             revision = label_of(item, names.REVISION)
             if revision != plan.revision and not self.seen.driver_pods(revision):
                 self._delete(CONFIG_MAP, item)
 
     def _make_driver(self, plan: Plan) -> None:
+        """Beside the active one, if it is another; never a third one."""
+        for revision in self.seen.drivers():
+            if revision not in (plan.revision, self.active):
+                self._remove(revision)  # of an edit that has been edited again
         if self.seen.find(CONFIG_MAP, names.config(self.name, plan.revision)) is None:
             self.actions.append(Apply(objects.config(plan)))
         if plan.revision not in self.seen.drivers():
