@@ -1,7 +1,7 @@
 """Writes the pages of docs/ that are made from the code: ``python docs/generate.py [--check]``.
 
-crash-matrix.md from the list that the tests run, metrics.md from the metrics' table, api-coverage.md from the registry
-of functions and PySpark's own list, change-matrix.md from what the operator decides by.
+crash-matrix.md from the list that the tests run, metrics.md from the metrics' table and the operator's, api-coverage.md
+from the registry of functions and PySpark's own list, change-matrix.md from what the operator decides by.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tidemill.metrics import METRICS  # noqa: E402
 from tidemill.plan.functions import known_functions  # noqa: E402
 from tidemill.sql import functions  # noqa: E402
 from tidemill_operator.changes import EFFECTS, MATRIX  # noqa: E402
+from tidemill_operator.metrics import Metrics  # noqa: E402
 
 SNAPSHOT = DOCS.parent / "tests" / "golden" / "data" / "pyspark_functions.json"
 
@@ -41,8 +42,32 @@ def metrics() -> str:
         "|---|---|---|---|",
     ]
     lines += [f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.help} |" for m in METRICS]
-    lines += ["", "Beside them `process_resident_memory_bytes` and its kin, of the process itself."]
+    lines += [
+        "",
+        "## The operator's",
+        "",
+        "`tidemill operator --health-port 9090` serves these; of two replicas the one that waits has no jobs to tell of.",
+        "",
+        "| name | kind | labels | meaning |",
+        "|---|---|---|---|",
+        *operators(),
+        "",
+        "Of all processes there are `process_resident_memory_bytes` and its kin besides.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def operators() -> list[str]:
+    """Rows of the operator's own metrics, as a scrape has them."""
+    metrics = Metrics(lambda: ["Running"], lambda: 0)
+    metrics.count("apply", "deployments")
+    rows = []
+    for family in metrics.registry.collect():
+        if family.name.startswith("tidemill_"):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+            rows.append(f"| `{name}` | {family.type} | {', '.join(labels)} | {family.documentation} |")
+    return rows
 
 
 def coverage() -> str:
