@@ -75,7 +75,7 @@ async def apply_all(cluster: Cluster, number: int) -> None:
 
     async def one(n: int) -> None:
         async with turns:
-            await cluster.apply(job(n), "bench")
+            await cluster.apply(job(n))
 
     await asyncio.gather(*(one(n) for n in range(number)))
 

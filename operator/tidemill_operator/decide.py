@@ -497,7 +497,7 @@ class _Pass:
 def _certificates_of(workload: Item) -> str:
     """The Secret that its pods mount."""
     volumes = workload["spec"]["template"]["spec"].get("volumes", [])
-    return next((str(v["secret"]["secretName"]) for v in volumes if v["name"] == "tls"), "")
+    return next((str(v["secret"]["secretName"]) for v in volumes if v["name"] == names.TLS_VOLUME), "")
 
 
 def _image_of(pod: Item) -> str:

@@ -37,6 +37,20 @@ def _listen(made: kopf.OperatorRegistry, kind: Kind, reconciler: Reconciler) -> 
             reconciler.queue.mark(key)
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """In place of a copy of every object that kopf hears of: nobody asks it what has changed, and most of its time went
+    into that."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise NotImplementedError("handlers of changes need what kopf remembers")
+
+
 def settings() -> kopf.OperatorSettings:
     """kopf as we use it: it watches, and writes nothing of its own."""
     made = kopf.OperatorSettings()
@@ -45,6 +59,7 @@ def settings() -> kopf.OperatorSettings:
     made.peering.standalone = True
     made.queueing.idle_timeout = 0.5
     made.execution.max_workers = 1
+    made.persistence.diffbase_storage = _NoDiffs()
     for kind in WATCHED:
         made.watching.label_selectors[kind.group, kind.plural] = f"{MANAGED}={MANAGER}"
     return made

@@ -9,7 +9,6 @@ MANAGER = "tidemill-operator"
 JOB_LABEL = "tidemill.dev/job"
 REVISION = "tidemill.dev/revision"
 """On what belongs to one revision: as a label of driver pods and executors' pods."""
-CAUSE = "tidemill.dev/cause"
 RESTART_AT = "tidemill.dev/restart-at"
 """The annotation that asks for a planned restart."""
 FINALIZER = "tidemill.dev/checkpoint"
@@ -18,6 +17,8 @@ COMPONENT = "app.kubernetes.io/component"
 
 DRIVER, EXECUTOR, PURGE = "driver", "executor", "purge"
 DRIVER_PORT, HEALTH_PORT = 8786, 9090
+TLS_VOLUME = "tls"
+"""Of a pod: has its job's certificates."""
 
 
 def labels(job: str, component: str | None = None) -> dict[str, str]:

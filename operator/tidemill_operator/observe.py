@@ -32,9 +32,8 @@ class Observer:
         self.world = World()
         self._http: aiohttp.ClientSession | None = None
 
-    async def look(self) -> set[Key]:
-        """Read everything anew; the jobs to look at: at the start, and now and then, should a watch have missed something."""
-        news: set[Key] = set()
+    async def look(self) -> None:
+        """Read everything anew: at the start, and now and then, should a watch have missed something."""
         for kind in (JOB, *WATCHED):
             items, versions = [], []
             for namespace in self.namespaces or (None,):
@@ -42,8 +41,7 @@ class Observer:
                 found, version = await self.cluster.listed(kind, namespace, labels)
                 items += found
                 versions.append(version)
-            news |= self.world.replace(kind, items, min(versions))
-        return news
+            self.world.replace(kind, items, min(versions))
 
     async def observe(self, key: Key) -> Observed | None:
         """What there is of a job; None if there is no such job."""

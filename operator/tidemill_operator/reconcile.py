@@ -75,8 +75,7 @@ class Reconciler:
         while True:
             await asyncio.sleep(RESYNC)
             try:
-                for key in await observer.look():
-                    self.queue.mark(key)
+                await self._read(observer)
             except ClusterError as error:
                 log.warning("the cluster could not be read: %s", error)
 

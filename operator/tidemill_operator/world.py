@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidemill_operator import names
-from tidemill_operator.cluster import DEPLOYMENT, JOB, POD, Item, Kind
+from tidemill_operator.cluster import DEPLOYMENT, JOB, POD, STATEFUL_SET, Item, Kind
 from tidemill_operator.names import label_of, name_of
 
 Key = tuple[str, str]
 """A job: its namespace and name."""
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""What `kubectl apply` keeps in an annotation: the whole manifest again."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,22 @@ def ready(pod: Item) -> bool:
 
 
 class World:
-    """The cache. ``put`` and ``drop`` give the job that is to be looked at again."""
+    """The cache. ``put`` and ``drop`` give the job that is to be looked at again, if there is news."""
 
     def __init__(self) -> None:
         self.jobs: dict[Key, Item] = {}
         self._items: dict[Key, dict[tuple[str, str], Item]] = {}
 
     def put(self, item: Item) -> Key | None:
-        """Of two versions of one object the newer one stays: what a write answered may be ahead of what is watched."""
+        """Of two versions of one object the newer one stays: what a write answered may be ahead of what is watched, and is no
+        news when it comes again."""
         item = slim(item)
         key = key_of(item)
         if key is None:
             return None
         place, own = self._place(key, item)
         known = place.get(own)
-        if known is not None and _uid(known) == _uid(item) and _version(known) > _version(item):
+        if known is not None and _uid(known) == _uid(item) and _version(known) >= _version(item) > 0:
             return None
         place[own] = item
         return key
@@ -96,18 +99,16 @@ class World:
             del self._items[key]
         return key
 
-    def replace(self, kind: Kind, items: Iterable[Item], version: int) -> set[Key]:
-        """What a list of all objects of a kind said at ``version``; the jobs to look at again. Objects that are missing in
-        it are gone, unless they are newer."""
+    def replace(self, kind: Kind, items: Iterable[Item], version: int) -> None:
+        """What a list of all objects of a kind said at ``version``. Objects that are missing in it are gone, unless they are
+        newer."""
         listed = {(i["metadata"]["namespace"], name_of(i), _uid(i)): i for i in items}
-        changed = set()
         for key, known in self._known(kind):
             missing = (key[0], name_of(known), _uid(known)) not in listed
             if missing and _version(known) <= version:
-                changed.add(self.drop(known))
+                self.drop(known)
         for item in listed.values():
-            changed.add(self.put(item))
-        return {key for key in changed if key is not None}
+            self.put(item)
 
     def items(self, key: Key) -> tuple[Item, ...]:
         """All that belongs to a job."""
@@ -134,15 +135,21 @@ def key_of(item: Item) -> Key | None:
 def slim(item: Item) -> Item:
     """Without what takes room and is never looked at."""
     meta = {k: v for k, v in item["metadata"].items() if k not in ("managedFields", "selfLink")}
+    if _APPLIED in meta.get("annotations", {}):
+        meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != _APPLIED}
     slimmed = {**item, "metadata": meta}
     if item["kind"] == POD.name:
-        kept = ("nodeName", "containers") if "spec" in item else ()
-        spec = {k: item["spec"][k] for k in kept if k in item["spec"]}
-        spec["containers"] = [
-            {"name": c["name"], "image": c.get("image", "")} for c in spec.get("containers", [])
-        ]
-        slimmed["spec"] = spec
+        slimmed["spec"] = _slim_pod(item.get("spec", {}))
+    elif item["kind"] in (DEPLOYMENT.name, STATEFUL_SET.name):
+        template = {"spec": _slim_pod(item["spec"]["template"]["spec"])}
+        slimmed["spec"] = {"replicas": item["spec"].get("replicas"), "template": template}
     return slimmed
+
+
+def _slim_pod(spec: Item) -> Item:
+    containers = [{"name": c["name"], "image": c.get("image", "")} for c in spec.get("containers", [])]
+    volumes = [v for v in spec.get("volumes", []) if v["name"] == names.TLS_VOLUME]
+    return {"containers": containers, "volumes": volumes}
 
 
 def _uid(item: Item) -> str:

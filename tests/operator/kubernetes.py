@@ -178,6 +178,8 @@ class Kubernetes(Server):
         return "".join(json.dumps(i.get("data", {})) for i in found if i)
 
     def _status(self, pod: Item, fate: Fate) -> Item:
+        if fate.unschedulable or fate.waiting:
+            self._stops(pod)  # a pod that runs and comes to that is one that was put in its place
         if fate.unschedulable:
             condition = {"type": "PodScheduled", "status": "False", "message": fate.says}
             return {"phase": "Pending", "conditions": [condition]}
@@ -202,10 +204,13 @@ class Kubernetes(Server):
                 if key in volume and self.find(kind, namespace, volume[key][field]) is None:
                     yield f'{kind.name.lower()} "{volume[key][field]}"'
 
-    def _ends(self, pod: Item, fate: Fate, known: Mapping[str, Any]) -> Item:
+    def _stops(self, pod: Item) -> None:
         uid = pod["metadata"]["uid"]
         self.holder = "" if self.holder == uid else self.holder
         self.phases.pop(uid, None)
+
+    def _ends(self, pod: Item, fate: Fate, known: Mapping[str, Any]) -> Item:
+        self._stops(pod)
         ended = {"exitCode": 137 if fate.oom else fate.exits, "message": fate.says}
         ended |= {"reason": "OOMKilled"} if fate.oom else {}
         again = min(known.get("restartCount", -1) + 1, _LONG)

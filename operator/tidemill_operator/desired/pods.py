@@ -70,7 +70,7 @@ def _container(
         "HOME": "/tmp",
     }
     if tls:
-        mounts.append(_mount("tls", TLS))
+        mounts.append(_mount(names.TLS_VOLUME, TLS))
         env |= {
             "TIDEMILL_TLS_CA": f"{TLS}/ca.pem",
             "TIDEMILL_TLS_CERT": f"{TLS}/tls.crt",
@@ -126,7 +126,7 @@ def _volumes(plan: Plan, component: str, tls: bool) -> list[dict[str, Any]]:
     """The manifest and what it refers to is the driver's alone: it goes with a revision, and executors outlive revisions."""
     found: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if tls:
-        found.append(_secret("tls", plan.certificates))
+        found.append(_secret(names.TLS_VOLUME, plan.certificates))
     if component == names.EXECUTOR:
         return found
     found.append({"name": "job", "configMap": {"name": names.config(plan.name, plan.revision)}})

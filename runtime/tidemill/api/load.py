@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -139,7 +140,8 @@ def part_of(annotation: object) -> type[Part] | None:
     return next((model for model in found if model), None)
 
 
-def fields_of(model: type[Part]) -> dict[str, type[Part] | None]:
+@cache
+def fields_of(model: type[Part]) -> Mapping[str, type[Part] | None]:
     """Each field by its name in YAML, with the model of its value."""
     return {field.alias or name: part_of(field.annotation) for name, field in model.model_fields.items()}
 
