@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -47,6 +47,8 @@ class Lock:
         self.cluster, self.namespace, self.identity = cluster, namespace, identity
         self._seen = ("", 0.0)
         """A version of the Lease, and when we first saw it."""
+        self._leader, self._renewed = "", 0.0
+        """Whose it was when last looked at, and if ours, a moment before it was written: others count from later ones."""
         self._told = ""
 
     async def take(self) -> None:
@@ -55,32 +57,40 @@ class Lock:
             await asyncio.sleep(TRIED)
 
     async def hold(self) -> None:
-        """Returns once it may be another's: it could not be renewed for too long."""
-        renewed = time.monotonic()
-        while time.monotonic() - renewed < RENEWED:
-            await asyncio.sleep(TRIED)
-            if await self._tried():
-                renewed = time.monotonic()
+        """Returns once it is another's, or may be soon: it could not be renewed for too long."""
+        with contextlib.suppress(TimeoutError):
+            while self._leader == self.identity:
+                async with asyncio.timeout_at(self._renewed + RENEWED):
+                    await asyncio.sleep(TRIED)
+                    await self._tried()
 
     async def release(self) -> None:
         try:
-            lease = await self.cluster.get(LEASE, self.namespace, NAME)
-            if lease is not None and _holder(lease) == self.identity:
-                await self.cluster.update(LEASE, {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
-        except ClusterError as error:
-            log.debug("the lease was not given back: %s", error)
+            async with asyncio.timeout(RENEWED / 2):
+                lease = await self.cluster.get(LEASE, self.namespace, NAME)
+                if lease is not None and _holder(lease) == self.identity:
+                    given = {**lease, "spec": {**lease["spec"], "holderIdentity": ""}}
+                    await self.cluster.update(LEASE, given)
+        except (ClusterError, TimeoutError) as error:
+            log.debug("the lease was not given back: %s", error or "no answer")
 
     async def _tried(self) -> bool:
         """Take it, or renew it; whether it is ours now."""
+        begun = _now()
         try:
             async with asyncio.timeout(RENEWED / 2):
-                return await self._write(await self.cluster.get(LEASE, self.namespace, NAME))
+                self._leader = await self._write(await self.cluster.get(LEASE, self.namespace, NAME))
         except (ClusterError, TimeoutError) as error:
             if not (isinstance(error, ClusterError) and error.status == 409):  # another one was faster
                 self._tell(f"the lease {self.namespace}/{NAME} is out of reach: {error or 'no answer'}")
             return False
+        if self._leader != self.identity:
+            return False
+        self._renewed = begun
+        return True
 
-    async def _write(self, lease: Item | None) -> bool:
+    async def _write(self, lease: Item | None) -> str:
+        """Make it ours if it may be; gives the one whose it then is."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         ours = {"holderIdentity": self.identity, "leaseDurationSeconds": LASTS, "renewTime": now}
         if lease is None:
@@ -92,18 +102,18 @@ class Lock:
                     "spec": {**ours, "acquireTime": now, "leaseTransitions": 0},
                 }
             )
-            return True
+            return self.identity
         spec = lease.get("spec") or {}
         if (holder := _holder(lease)) != self.identity:
             if holder and not self._has_run_out(lease):
                 self._tell(f"replica {holder} leads; waiting")
-                return False
+                return holder
             ours |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
         await self.cluster.update(LEASE, {**lease, "spec": {**spec, **ours}})
-        return True
+        return self.identity
 
     def _has_run_out(self, lease: Item) -> bool:
-        version, now = str(lease["metadata"]["resourceVersion"]), time.monotonic()
+        version, now = str(lease["metadata"]["resourceVersion"]), _now()
         if self._seen[0] != version:
             self._seen = (version, now)
         return now - self._seen[1] > int(lease["spec"].get("leaseDurationSeconds") or LASTS)
@@ -112,6 +122,10 @@ class Lock:
         if message != self._told:
             self._told = message
             log.info(message)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _holder(lease: Item) -> str:

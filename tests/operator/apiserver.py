@@ -128,6 +128,14 @@ class Server:
         assert "status" not in patch, "a status is written by its subresource"
         return self.change(known, lambda i: _merge(i, patch))
 
+    def update(self, item: Item) -> Item:
+        name, known = item["metadata"]["name"], self.objects.get(id_of(item))
+        if known is None:
+            raise _error(404, f"{name} not found")
+        if item["metadata"]["resourceVersion"] != known["metadata"]["resourceVersion"]:
+            raise _error(409, f"{name}: the object has been modified; please apply your changes")
+        return self.change(known, lambda i: i.update(copied(item)))
+
     def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         known = self.objects.get((kind.name, namespace, name))
         if known is None or (uid and uid != known["metadata"]["uid"]):
@@ -211,6 +219,9 @@ class Cluster:
         if item["kind"] != EVENT.name:
             return self._call(f"create {item['kind']}", lambda: self.server.create(item))
         return self._call(f"create Event {item['reason']}", lambda: self.server.events.append(item) or item)
+
+    async def update(self, kind: Kind, item: Item) -> Item:
+        return self._call(f"update {kind.name} {item['metadata']['name']}", lambda: self.server.update(item))
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
         return self._call(
