@@ -24,6 +24,7 @@ PAGE = 500
 """Objects in one answer of a list."""
 TIMEOUT = 30.0
 """Seconds for an answer."""
+BY_US = {"fieldManager": MANAGER}
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,18 @@ BY_NAME = {kind.name: kind for kind in (JOB, SECRET, EVENT, NAMESPACE, LEASE, *W
 
 
 class Cluster:
-    """One connection pool. ``count`` hears of every call: its verb and the resource."""
+    """One connection pool. ``count`` hears of every call: its verb and the resource.
 
-    def __init__(self, api: ApiClient, count: Callable[[str, str], None] = lambda verb, plural: None) -> None:
-        self.api, self._count = api, count
+    ``writing``: what is said with whatever is created, updated or patched: on whose behalf, how strictly.
+    """
+
+    def __init__(
+        self,
+        api: ApiClient,
+        count: Callable[[str, str], None] = lambda verb, plural: None,
+        writing: Mapping[str, str] = BY_US,
+    ) -> None:
+        self.api, self._count, self._writing = api, count, writing
 
     @classmethod
     async def connect(cls, count: Callable[[str, str], None] = lambda verb, plural: None) -> Cluster:
@@ -115,43 +124,47 @@ class Cluster:
         return list(answer["items"])
 
     async def log_of(self, pod: Item, query: Mapping[str, str]) -> AsyncIterator[bytes]:
-        """The lines of a pod's log."""
+        """A pod's log, in pieces as they come; followed for as long as that takes."""
         meta = pod["metadata"]
         path = POD.path(meta["namespace"], meta["name"], "log")
-        asked = await self.api.param_serialize(
-            "GET", path, query_params=list(query.items()), header_params={}, auth_settings=["BearerToken"]
-        )
-        answer = await self.api.call_api(*asked)
-        if answer.status != 200:
-            said = json.loads(await answer.read() or b"{}").get("message", "")
-            raise ClusterError(answer.status, f"log of {meta['name']}", said or f"HTTP {answer.status}")
-        async for line in answer.response.content:
-            yield line
+        what = f"log of {meta['name']}"
+        try:
+            asked = await self.api.param_serialize(
+                "GET", path, query_params=list(query.items()), header_params={}, auth_settings=["BearerToken"]
+            )
+            endless = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
+            answer = await self.api.call_api(*asked, _request_timeout=endless)
+            if not 200 <= answer.status <= 299:
+                raise ClusterError(answer.status, what, _said(await answer.read(), answer.status))
+            async for piece in answer.response.content.iter_any():
+                yield piece
+        except _UNANSWERED as error:
+            raise ClusterError(0, what, _why(error)) from error
 
-    async def apply(self, item: Item, manager: str = MANAGER) -> Item:
+    async def apply(self, item: Item) -> Item:
         """Server-side apply: the fields in ``item`` are ours from now on, those we had before and left out are gone."""
         kind, meta = BY_NAME[item["kind"]], item["metadata"]
         path = kind.path(meta["namespace"], meta["name"])
-        query = {"fieldManager": manager, "force": "true"}
+        query = {**self._writing, "force": "true"}
         return await self._call("apply", kind, "PATCH", path, query, item, "application/apply-patch+yaml")
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], sub: str = ""
     ) -> Item:
         """Merge patch: what it names changes, and null takes away."""
-        path, query = kind.path(namespace, name, sub), {"fieldManager": MANAGER}
-        return await self._call("patch", kind, "PATCH", path, query, patch, "application/merge-patch+json")
+        path, content = kind.path(namespace, name, sub), "application/merge-patch+json"
+        return await self._call("patch", kind, "PATCH", path, self._writing, patch, content)
 
     async def create(self, item: Item) -> Item:
         kind = BY_NAME[item["kind"]]
         path = kind.path(item["metadata"].get("namespace"))
-        return await self._call("create", kind, "POST", path, {"fieldManager": MANAGER}, item)
+        return await self._call("create", kind, "POST", path, self._writing, item)
 
     async def update(self, kind: Kind, item: Item) -> Item:
         """The whole object anew; ``ClusterError`` 409 if it is no longer of the version that ``item`` has."""
         meta = item["metadata"]
         path = kind.path(meta["namespace"], meta["name"])
-        return await self._call("update", kind, "PUT", path, {"fieldManager": MANAGER}, item)
+        return await self._call("update", kind, "PUT", path, self._writing, item)
 
     async def delete(self, kind: Kind, namespace: str, name: str, uid: str = "") -> None:
         """In the background; one that is gone already, or is another one by now, is no matter."""
@@ -184,11 +197,27 @@ class Cluster:
             )  # fmt: skip
             answer = await self.api.call_api(*asked, _request_timeout=TIMEOUT)
             data = await answer.read()
-        except (TimeoutError, ApiException, aiohttp.ClientError, OSError) as error:
-            raise ClusterError(
-                0, what, f"the API server does not answer: {error or type(error).__name__}"
-            ) from error
-        found = json.loads(data) if data else {}
+        except _UNANSWERED as error:
+            raise ClusterError(0, what, f"the API server does not answer: {_why(error)}") from error
         if not 200 <= answer.status <= 299:
-            raise ClusterError(answer.status, what, found.get("message") or f"HTTP {answer.status}")
-        return dict(found)
+            raise ClusterError(answer.status, what, _said(data, answer.status))
+        try:
+            return dict(json.loads(data or b"{}"))
+        except ValueError as error:
+            raise ClusterError(0, what, "the answer is no JSON; is there an API server?") from error
+
+
+_UNANSWERED = (TimeoutError, ApiException, aiohttp.ClientError, OSError)
+
+
+def _why(error: BaseException) -> str:
+    """Of a call that came to nothing: in the system's words, if it has any."""
+    return str(getattr(error, "strerror", "") or error or type(error).__name__)
+
+
+def _said(data: bytes, status: int) -> str:
+    """What the API server says of an error. Of a path that it does not know it says so in plain text."""
+    try:
+        return str(json.loads(data)["message"])
+    except (ValueError, TypeError, KeyError):
+        return data.decode(errors="replace").strip()[:500] or f"HTTP {status}"

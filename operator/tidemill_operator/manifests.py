@@ -21,4 +21,9 @@ def read(raw: Item) -> tuple[StreamingJob | None, str]:
     wrong = [
         f"spec.{which}.podTemplate.{problem}" for which, given in templates for problem in forbidden(given)
     ]
+    if (program := job.spec.program) and program.file and not program.file.startswith("/"):
+        wrong.append(
+            f"spec.program.file: {program.file!r} is beside the manifest, and in a pod there is nothing beside it; give the "
+            "whole path in the image or on a volume (/app/job.py), or use spec.program.inline or configMap"
+        )
     return (None, "; ".join(wrong)) if wrong else (job, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from tests.api.manifests import WEB_LOGS
 from tidemill.api import Problem
 from tidemill.cli import app, validate
+from tidemill.clock import SYSTEM
 
 TICKS = """\
 apiVersion: tidemill.dev/v1alpha1
@@ -58,6 +60,17 @@ def test_a_right_manifest_is_summed_up(job: Path) -> None:
         ),
         "",
     )
+
+
+def test_planned_restarts_are_shown_with_the_next_one(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the time of their place, where the clocks go forward in between."""
+    winter = datetime(2013, 3, 30, 12, tzinfo=UTC).timestamp()
+    monkeypatch.setattr(SYSTEM, "now", lambda: winter)
+    restarts = "  restarts: {schedule: 30 4 * * sun, timeZone: Europe/Paris}\n"
+    job.write_text(TICKS + restarts)
+    _, out, _ = run("job.yaml")
+    line = "  restarts  30 4 * * sun Europe/Paris, next Sun 2013-03-31 04:30 CEST, on a cluster"
+    assert out.splitlines()[-1] == line
 
 
 def test_a_wrong_one_exits_with_2_and_names_every_problem(job: Path) -> None:

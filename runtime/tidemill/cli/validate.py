@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tidemill.clock import SYSTEM
 from tidemill.errors import ManifestError
 
 if TYPE_CHECKING:  # executors, which share this command line, load no models
-    from tidemill.api import Problem, Source, StreamingJob, Table
+    from tidemill.api import Problem, Restarts, Source, StreamingJob, Table
 
 _IDENTITY = ("path", "subscribe", "subscribePattern", "assign", "topic", "host", "port", "rowsPerSecond")
 """Options that say what is read or written. Others are not shown: a user may have written a password in plain text."""
@@ -40,18 +42,32 @@ def command(
 
 def check(file: str) -> tuple[str, StreamingJob | None, list[Problem]]:
     """What a message calls the file, the job, and the problems (from its text, then from its queries)."""
-    from tidemill.api import Problem, inspect, manifest_text
-    from tidemill.api.problems import line_of
+    from tidemill.api import Problem
 
     try:
-        text, where = (sys.stdin.read() + "\n", "stdin") if file == "-" else manifest_text(Path(file))
+        text, where = text_of(file)
     except ManifestError as error:
         return file, None, [Problem((), said) for said in error.problems]
+    return where, *check_text(text, file)
+
+
+def text_of(file: str) -> tuple[str, str]:
+    """A manifest, and what messages call it. Raises ManifestError."""
+    from tidemill.api import manifest_text
+
+    return (sys.stdin.read() + "\n", "stdin") if file == "-" else manifest_text(Path(file))
+
+
+def check_text(text: str, file: str) -> tuple[StreamingJob | None, list[Problem]]:
+    """The job, and its problems; with a job they are those that only analysis finds. ``file``: where the text is from."""
+    from tidemill.api import inspect
+    from tidemill.api.problems import line_of
+
     job, problems, lines = inspect(text)
-    if job is not None:
-        found = analysis(job, Path.cwd() if file == "-" else Path(file).resolve().parent)
-        problems = [replace(p, line=line_of(p.path, lines)) for p in found]
-    return where, job, problems
+    if job is None:
+        return None, problems
+    found = analysis(job, Path.cwd() if file == "-" else Path(file).resolve().parent)
+    return job, [replace(p, line=line_of(p.path, lines)) for p in found]
 
 
 def analysis(job: StreamingJob, directory: Path) -> list[Problem]:
@@ -83,6 +99,8 @@ def summary(job: StreamingJob) -> str:
         )
     if spec.stop_at:
         rows.append(("stops at", spec.stop_at))
+    if spec.restarts:
+        rows.append(("restarts", _restarts(spec.restarts)))
     return "\n".join(f"  {title:<9} {told}" for title, told in rows)
 
 
@@ -102,6 +120,15 @@ def _trigger(trigger: Any) -> str:
     if trigger.processing_time is None:
         return "once" if trigger.once else "all there is"
     return f"every {trigger.processing_time}"
+
+
+def _restarts(restarts: Restarts) -> str:
+    """With the next one, since a schedule is easily misread."""
+    from tidemill.api import parse_schedule
+
+    now = datetime.fromtimestamp(SYSTEM.now(), UTC)
+    to_come = parse_schedule(restarts.schedule, restarts.time_zone).after(now)
+    return f"{restarts.schedule} {restarts.time_zone}, next {to_come:%a %Y-%m-%d %H:%M %Z}, on a cluster"
 
 
 def _report(where: str, job: StreamingJob | None, problems: list[Problem]) -> dict[str, Any]:
