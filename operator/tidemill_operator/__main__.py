@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 from dataclasses import dataclass
@@ -72,6 +73,13 @@ def command(
     logs.configure(log_format)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     namespaces = tuple(n for given in namespace for n in given.replace(",", " ").split())
+    if re.search(r"//[^/@]*:(?!\$\{)[^/@]+@", checkpoint):
+        # It would be in every driver's environment, and in every status.
+        log.error(
+            "--checkpoint (TIDEMILL_CHECKPOINT) has a password in plain text; put it into a Secret of each namespace with jobs "
+            "and name that: redis://:${secret:redis/password}@redis:6379/0"
+        )
+        raise typer.Exit(2)
     platform = Platform(image=image, checkpoint=checkpoint, pull_policy=pull_policy)
     place = Place(namespaces, lease_namespace, health_host, health_port)
     raise typer.Exit(asyncio.run(serve(platform, place)))

@@ -51,11 +51,13 @@ class _Pass:
     """One job at one moment."""
 
     def __init__(self, observed: Observed, platform: Platform, now: datetime) -> None:
-        self.seen, self.platform, self.now = observed, platform, now
+        self.seen, self.now = observed, now
         self.raw = observed.job
         self.name = name_of(self.raw)
         self.generation = int(self.raw["metadata"].get("generation", 0))
         self.before = Memory.of(self.raw.get("status") or {})
+        # Another place of the platform's would have the job begin anew.
+        self.platform = replace(platform, checkpoint=self.before.checkpoint or platform.checkpoint)
         self.memory = self._adopted(self.before)
         self.active = self.memory.revision
         """As this pass finds it."""
@@ -272,9 +274,10 @@ class _Pass:
             )
         else:
             restart = replace(restart, cause="")  # it is no restart
-        self.memory = replace(
-            self.memory, revision=plan.revision, image=plan.image, restart=restart, refused=Refusal()
-        )
+        self.memory = self.memory.having(
+            revision=plan.revision, image=plan.image, restart=restart, refused=Refusal(),
+            checkpoint="" if plan.job.spec.checkpoint.location else self.platform.checkpoint,
+        )  # fmt: skip
 
     def _cause(self, restart: Restart, old: str) -> str:
         if restart.cause and restart.started is None:

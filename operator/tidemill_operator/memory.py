@@ -42,6 +42,8 @@ class Memory:
 
     revision: str = ""
     image: str = ""
+    checkpoint: str = ""
+    """The platform's place, if the job names none: as it was when the job first ran."""
     serial: int = 0
     """Of the certificates' Secret."""
     valid_to: datetime | None = None
@@ -63,6 +65,7 @@ class Memory:
         return cls(
             revision=str(status.get("revision") or ""),
             image=str(status.get("image") or ""),
+            checkpoint=str(status.get("checkpoint") or ""),
             serial=int(serial) if serial.isdigit() else 0,
             valid_to=parsed(certificates.get("notAfter")),
             restart=Restart(
@@ -92,7 +95,9 @@ class Memory:
             "token": r.token, "cause": r.cause, "requestedAt": _iso(r.requested), "startedAt": _iso(r.started),
             "finishedAt": _iso(r.finished), "pauseSeconds": r.pause, "next": _iso(r.next),
         }  # fmt: skip
-        found: dict[str, Any] = {"revision": self.revision, "image": self.image, "restart": _some(restart)}
+        found: dict[str, Any] = {
+            "revision": self.revision, "image": self.image, "checkpoint": self.checkpoint, "restart": _some(restart),
+        }  # fmt: skip
         if self.serial:
             found["certificates"] = _some(
                 {"secret": f"{name}-tls-{self.serial}", "notAfter": _iso(self.valid_to)}

@@ -173,6 +173,11 @@ class Status(Told):
     image: Annotated[str, Field(max_length=512)] | None = Field(
         default=None, description="The image of that revision."
     )
+    checkpoint: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None,
+        description="Where a job keeps its progress whose manifest does not say: the platform's place when it first ran. "
+        "It stays there, whatever place the platform names later.",
+    )
     generation: Count | None = Field(
         default=None,
         description="The number of the driver's life, which grows with every start. It is absent until a driver has "
