@@ -40,7 +40,7 @@ def kubectl(*words: str, text: str | None = None, fails: bool = False) -> str:
     return done.stdout + done.stderr
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refused(Exception):
     """The API server's answer to what it does not take."""
 
