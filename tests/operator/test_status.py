@@ -173,7 +173,7 @@ class TestMemory:
         kept = Memory.of(status).to_status("web-logs")
         assert kept == {k: status[k] for k in kept}
         assert kept.keys() == status.keys() & {
-            "revision", "image", "restart", "certificates", "refused", "completed",
+            "revision", "image", "checkpoint", "restart", "certificates", "refused", "completed",
         }  # fmt: skip
 
     @given(
