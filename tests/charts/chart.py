@@ -35,10 +35,13 @@ VALUE_SETS: dict[str, tuple[dict[str, Any], bool]] = {
         {"replicas": 2, "redis": {"enabled": True, "persistence": {"enabled": True, "storageClass": "fast"}}},
         False,
     ),
-    "a location in a Secret, an image by digest": (
+    "a password in a Secret, an image by digest": (
         {
             "image": {"digest": f"sha256:{'0' * 64}"},
-            "jobs": {"image": "registry.example/jobs:1", "checkpoint": {"existingSecret": "redis"}},
+            "jobs": {
+                "image": "registry.example/jobs:1",
+                "checkpoint": {"location": "redis://:${secret:redis/password}@redis:6379/0"},
+            },
         },
         False,
     ),

@@ -120,12 +120,11 @@ def test_the_operator_is_started_with_what_the_values_say() -> None:
     }
     assert "TIDEMILL_CHECKPOINT" not in variables(rendered("as it comes"))
     assert variables(rendered("for two teams"))["TIDEMILL_NAMESPACES"] == "team-a,team-b"
-    by_secret = rendered("a location in a Secret, an image by digest")
-    assert variables(by_secret)["TIDEMILL_CHECKPOINT"] == {
-        "secretKeyRef": {"name": "redis", "key": "location"}
-    }
-    assert variables(by_secret)["TIDEMILL_IMAGE"] == "registry.example/jobs:1"
-    assert container(by_secret)["image"] == f"ghcr.io/tidemill/tidemill@sha256:{'0' * 64}"
+    others = rendered("a password in a Secret, an image by digest")
+    location = "redis://:${secret:redis/password}@redis:6379/0"
+    assert variables(others)["TIDEMILL_CHECKPOINT"] == location  # the reference, not what it stands for
+    assert variables(others)["TIDEMILL_IMAGE"] == "registry.example/jobs:1"
+    assert container(others)["image"] == f"ghcr.io/tidemill/tidemill@sha256:{'0' * 64}"
 
 
 def test_two_operators_hold_up_neither_an_upgrade_nor_a_drain() -> None:

@@ -35,22 +35,33 @@ from tests.charts.chart import CHART, ROOT, refusal, render
         ({"alerts": {"runbookUrl": "docs"}}, "at '/alerts/runbookUrl': 'docs' does not match pattern"),
         ({"networkPolicies": {"apiServerPorts": []}}, "at '/networkPolicies/apiServerPorts': minItems: got 0, want 1"),
         (
-            {"jobs": {"checkpoint": {"location": "redis://:hush@redis", "existingSecret": "redis"}}},
-            "jobs.checkpoint: both location and existingSecret ('redis') are given; leave one out",
-        ),
-        (
-            {"redis": {"enabled": True}, "jobs": {"checkpoint": {"location": "redis://:hush@redis"}}},
+            {"redis": {"enabled": True}, "jobs": {"checkpoint": {"location": "redis://redis.data.svc"}}},
             "redis.enabled: jobs would not use it, since jobs.checkpoint.location is given; leave one out",
         ),
         (
-            {"redis": {"enabled": True}, "jobs": {"checkpoint": {"existingSecret": "redis"}}},
-            "redis.enabled: jobs would not use it, since jobs.checkpoint.existingSecret is 'redis'; leave one out",
+            {"jobs": {"checkpoint": {"existingSecret": "redis"}}},
+            "at '/jobs/checkpoint': additional properties 'existingSecret' not allowed",
         ),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused(values: dict[str, Any], said: str) -> None:
-    message = refusal(values)
-    assert said in message
+    assert said in refusal(values)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "redis://:hush@redis:6379/0",
+        "rediss://tidemill:hush@redis.data.svc",
+        "redis+sentinel://${secret:redis/user}:hush@a:26379,b:26379/mymaster/0",
+        "redis+cluster://:hush${TAIL}@a,b/",
+        "redis+sentinel://a:26379/mymaster/0?replicas=1&sentinel_password=hush",
+    ],
+)
+def test_a_password_in_plain_text_is_refused_and_not_shown(location: str) -> None:
+    message = refusal({"jobs": {"checkpoint": {"location": location}}})
+    assert "jobs.checkpoint.location: it has a password in plain text" in message
+    assert "refer to that: redis://:${secret:redis/password}@redis:6379/0" in message
     assert "hush" not in message
 
 
@@ -60,6 +71,9 @@ def test_what_cannot_work_is_refused(values: dict[str, Any], said: str) -> None:
         "redis://redis.data.svc:6379/0",
         "rediss+sentinel://a:26379,b:26379/mymaster/0?replicas=1",
         "redis+cluster://:${secret:redis/password}@a,b/",
+        "redis://${secret:redis/user}:${secret:redis/password}@redis:6379/0?replicas=1",
+        "redis+sentinel://a/mymaster/0?sentinel_password=${secret:redis/sentinel}&replicas=1",
+        "rediss://redis:6379?ssl_ca_certs=/etc/ca@2.pem",
         "/checkpoints",
     ],
 )

@@ -61,7 +61,7 @@ annotations:
 {{- end -}}
 {{- end }}
 
-{{- /* The platform's checkpoint location where it is no secret; empty where there is none. */ -}}
+{{- /* The platform's checkpoint location; empty where there is none. */ -}}
 {{- define "tidemill.checkpoint" -}}
 {{- if .Values.jobs.checkpoint.location -}}
 {{- .Values.jobs.checkpoint.location -}}
@@ -109,13 +109,9 @@ app.kubernetes.io/managed-by: tidemill-operator
 
 {{- /* What the schema cannot say: values that contradict each other. */ -}}
 {{- define "tidemill.validate" -}}
-{{- with .Values.jobs.checkpoint -}}
-{{- if and .location .existingSecret -}}
-{{- fail (printf "jobs.checkpoint: both location and existingSecret ('%s') are given; leave one out" .existingSecret) -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.redis.enabled .Values.jobs.checkpoint.existingSecret -}}
-{{- fail (printf "redis.enabled: jobs would not use it, since jobs.checkpoint.existingSecret is '%s'; leave one out" .Values.jobs.checkpoint.existingSecret) -}}
+{{- $written := regexReplaceAll `\$\{[^}]*\}` .Values.jobs.checkpoint.location "" -}}
+{{- if regexMatch `//[^/?@]*:[^/?@]+@|[?&]sentinel_password=[^&]` $written -}}
+{{- fail "jobs.checkpoint.location: it has a password in plain text, which would be in the environment of every driver; put the password into a Secret of each namespace with jobs and refer to that: redis://:${secret:redis/password}@redis:6379/0" -}}
 {{- end -}}
 {{- if and .Values.redis.enabled .Values.jobs.checkpoint.location -}}
 {{- fail "redis.enabled: jobs would not use it, since jobs.checkpoint.location is given; leave one out" -}}
