@@ -131,6 +131,8 @@ FORBIDDEN = [
             {"runAsUser": None},
             {"seccompProfile": None},
             {"seccompProfile": {"type": None}},
+            {"sysctls": [{"name": "kernel.msgmax", "value": "65536"}]},
+            {"windowsOptions": {"hostProcess": True}},
         )
     ),
     *(
@@ -144,6 +146,8 @@ FORBIDDEN = [
             {"allowPrivilegeEscalation": None},
             {"seccompProfile": {"type": "Unconfined"}},
             {"procMount": "Unmasked"},
+            {"seLinuxOptions": {"type": "spc_t"}},
+            {"appArmorProfile": {"type": "Unconfined"}},
             {"capabilities": {"add": ["NET_ADMIN"]}},
             {"capabilities": {"drop": []}},
             {"capabilities": {"drop": None}},
@@ -152,7 +156,13 @@ FORBIDDEN = [
             "nonsense",
         )
     ),
-    {"containers": [{"name": "tidemill", "ports": [{"containerPort": 1, "hostPort": 80}]}]},
+    *(
+        {kind: [{"name": name, "image": "side:1", "ports": [{"containerPort": 1, "hostPort": 80}]}]}
+        for kind, name in (("containers", "tidemill"), ("containers", "side"), ("initContainers", "first"))
+    ),
+    *({key: value} for key in ("containers", "initContainers", "volumes") for value in (None, {})),
+    {"securityContext": {"seLinuxOptions": {"level": "s0"}}},
+    {"initContainers": [{"name": "tidemill", "image": "side:1"}]},
 ]
 
 
@@ -162,6 +172,15 @@ def test_what_gives_a_pod_power_over_its_node_is_refused(which: str, spec: dict[
     story = Story(**{which: {"podTemplate": {"spec": spec}}}).passes()
     assert (story.phase, story.did) == ("Refused", [])
     assert story.message.startswith(f"spec.{which}.podTemplate.spec.")
+
+
+def test_our_container_is_not_taken_away_with_all_the_rest() -> None:
+    story = Story(driver={"podTemplate": {"spec": None}}).passes()
+    assert (story.phase, story.did) == ("Refused", [])
+    assert (
+        story.message
+        == "spec.driver.podTemplate.spec: expected an object; null would take our container away"
+    )
 
 
 def test_a_job_that_runs_is_not_touched_by_such_an_edit() -> None:

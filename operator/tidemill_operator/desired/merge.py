@@ -44,18 +44,29 @@ def _merged_list(ours: list[Any], theirs: list[Any], keys: tuple[str, ...]) -> l
     return [*kept, *changes.values()]
 
 
+OURS = "tidemill"
+"""The name of our container."""
 _POD = ("hostNetwork", "hostPID", "hostIPC")
 _CONTAINER = ("privileged", "allowPrivilegeEscalation")
 _OURS = ("runAsNonRoot", "runAsUser", "seccompProfile", "allowPrivilegeEscalation", "capabilities")
 """What our pods have in their security contexts; null would take it away."""
+_REFUSED = {
+    "seLinuxOptions": "a pod keeps the label that its node gives it",
+    "sysctls": "settings of the kernel are not for a job to make",
+    "windowsOptions": "a job does not run on Windows",
+}
+_CONTAINERS = ("containers", "initContainers")
 
 
 def forbidden(template: Mapping[str, Any]) -> Iterator[str]:
     """Why a template is refused: it would give a pod power over its node, or over others."""
-    spec = template.get("spec") or {}
+    spec = template.get("spec", {})
     if not isinstance(spec, Mapping):
-        yield "spec: expected an object"
+        yield "spec: expected an object; null would take our container away"
         return
+    for key in (*_CONTAINERS, "volumes"):
+        if key in spec and not isinstance(spec[key], list):
+            yield f"spec.{key}: expected a list; null would take ours away"
     for key in _POD:
         if spec.get(key) is True:
             yield f"spec.{key}: true shares the node's own; leave it out"
@@ -63,9 +74,11 @@ def forbidden(template: Mapping[str, Any]) -> Iterator[str]:
     for volume in _dicts(spec.get("volumes")):
         if volume.get("hostPath") is not None:
             yield f"spec.volumes[{volume.get('name')}].hostPath: a pod must not see its node's files; use a claim"
-    for name in ("containers", "initContainers"):
+    for name in _CONTAINERS:
         for container in _dicts(spec.get(name)):
             where = f"spec.{name}[{container.get('name')}]"
+            if name == "initContainers" and container.get("name") == OURS:
+                yield f"{where}: this is the name of our container; give another one"
             yield from _context(container, where)
             for port in _dicts(container.get("ports")):
                 if port.get("hostPort"):
@@ -91,6 +104,11 @@ def _context(holder: Mapping[str, Any], where: str) -> Iterator[str]:
             yield f"{where}.{key}: true is refused; leave it out"
     if _mapping(context, "seccompProfile").get("type", "RuntimeDefault") in ("Unconfined", None):
         yield f"{where}.seccompProfile: only RuntimeDefault and Localhost are allowed; leave it out"
+    if _mapping(context, "appArmorProfile").get("type") == "Unconfined":
+        yield f"{where}.appArmorProfile: only RuntimeDefault and Localhost are allowed; leave it out"
+    for key, why in _REFUSED.items():
+        if context.get(key) is not None:
+            yield f"{where}.{key}: {why}; leave it out"
     if context.get("procMount") not in (None, "Default"):
         yield f"{where}.procMount: {context['procMount']!r} is refused; leave it out"
     capabilities = _mapping(context, "capabilities")
