@@ -3,18 +3,16 @@ the processes in pods as it does in memory, but what they see and write is there
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from e2e.api.own import ApiServer
 from e2e.api.server import Refused
 from tests.operator.apiserver import copied, id_of
 from tests.operator.kubernetes import Kubernetes
+from tidemill.health import HealthServer, Probes
 from tidemill_operator.cluster import BY_NAME, EVENT, JOB, POD, SECRET, WATCHED, Item, Kind
 from tidemill_operator.moments import iso
 from tidemill_operator.names import HEALTH_PORT
@@ -32,7 +30,7 @@ class Played(Kubernetes):
         self.server, self.namespace = server, namespace
         self.now = lambda: iso(datetime.now(UTC))
         self._told_of = 0
-        self._processes: dict[str, ThreadingHTTPServer] = {}
+        self._processes: dict[str, HealthServer] = {}
         """What drivers say of themselves, by their pods' uids."""
 
     def until(self, done: Callable[[], bool], what: str, limit: float = 120) -> None:
@@ -76,8 +74,7 @@ class Played(Kubernetes):
 
     def __exit__(self, *error: object) -> None:
         for process in self._processes.values():
-            process.shutdown()
-            process.server_close()
+            process.close()
 
     # What it does is done there
 
@@ -144,23 +141,9 @@ class Played(Kubernetes):
         number = int(uid[:4], 16)
         return f"127.9.{number // 256}.{number % 254 + 1}"
 
-    def _serving(self, uid: str) -> ThreadingHTTPServer:
-        report = self.report
-
-        class Says(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                answer = json.dumps(report({"metadata": {"uid": uid}})).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        process = ThreadingHTTPServer((self._address(uid), HEALTH_PORT), Says)
-        threading.Thread(target=process.serve_forever, daemon=True).start()
-        return process
+    def _serving(self, uid: str) -> HealthServer:
+        pod = {"metadata": {"uid": uid}}
+        return HealthServer(Probes(status=lambda: self.report(pod)), HEALTH_PORT, self._address(uid))
 
 
 def _path(item: Item) -> str:
