@@ -121,10 +121,20 @@ class QueryMetrics:
         """Where to ask for what is so at a moment."""
         self.registry.register(Moment(lambda: driver_samples(queries(), list(executors()), expected())))
 
-    def began(self, query: str) -> None:
-        """Its counters begin at 0: who asks for an increase does not see a series that begins with its first event."""
-        for name in ("tidemill_query_failures_total", "tidemill_batches_total", "tidemill_output_rows_total"):
-            self._of(name, query).inc(0)
+    def began(self, query: str, sources: int, operators: int) -> None:
+        """Its counters begin at 0: who asks for an increase does not see what a series begins with.
+
+        ``operators``: those with state.
+        """
+        each: dict[tuple[str, ...], list[list[str]]] = {
+            _Q: [[]],
+            _QS: [[str(i)] for i in range(sources)],
+            _QO: [[f"op{i}"] for i in range(operators)],
+        }
+        for m in METRICS:
+            if m.kind == "counter" and not m.moment:
+                for more in each[m.labels]:
+                    self._of(m.name, query, *more).inc(0)
 
     def ended(self, query: str, failed: bool) -> None:
         if failed:

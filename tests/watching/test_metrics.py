@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tidemill.cli.watching import MetricsListener
 from tidemill.driver.progress import iso
 from tidemill.figures import ExecutorFigures, QueryFigures
 from tidemill.metrics import (
@@ -19,6 +20,8 @@ from tidemill.metrics import (
     query_samples,
     seconds,
 )
+from tidemill.sql import SparkSession
+from tidemill.testing import MemoryStream, add_together
 
 PROGRESS: dict[str, Any] = {
     "batchId": 7,
@@ -71,10 +74,33 @@ def test_reports_add_up() -> None:
     assert found['tidemill_query_failures_total{query="hits"}'] == 1
 
 
-def test_a_query_that_has_just_begun_has_had_no_failure_yet() -> None:
+def test_counters_of_a_query_begin_at_0_before_its_first_batch() -> None:
     metrics = QueryMetrics()
-    metrics.began("hits")
-    assert values(metrics.registry)['tidemill_query_failures_total{query="hits"}'] == 0
+    spark = SparkSession.builder.create()
+    spark.streams.addListener(MetricsListener(metrics))
+    left, right = MemoryStream(spark, "k INT, x STRING"), MemoryStream(spark, "k INT, y STRING")
+    rows = left.toDF().join(right.toDF(), "k").dropDuplicates(["k"])
+    query = rows.writeStream.format("noop").queryName("hits").start()
+    try:
+        before = counters(metrics)
+        add_together({left: [(1, "a")], right: [(1, "b")]})
+        query.processAllAvailable()
+    finally:
+        query.stop()
+        spark.stop()
+    assert before == dict.fromkeys(counters(metrics), 0)
+    for series in (
+        'query_failures_total{query="hits"}',
+        'bad_records_total{query="hits",source="1"}',
+        'late_rows_total{operator="op1",query="hits"}',
+    ):
+        assert f"tidemill_{series}" in before
+
+
+def counters(metrics: QueryMetrics) -> dict[str, float]:
+    """Of queries, each series with its value."""
+    found = values(metrics.registry).items()
+    return {name: value for name, value in found if name.startswith("tidemill") and "_total{" in name}
 
 
 def test_a_query_at_a_moment() -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tidemill import __version__
+from tidemill.driver.run import running
 from tidemill.figures import ExecutorFigures, QueryFigures, iso
 from tidemill.health import HealthServer, Probes
 from tidemill.metrics import QueryMetrics
@@ -38,7 +39,8 @@ class MetricsListener(StreamingQueryListener):
 
     def onQueryStarted(self, event: Any) -> None:
         name = self.names[str(event.runId)] = event.name or str(event.id)
-        self.metrics.began(name)
+        if run := running(str(event.runId)):
+            self.metrics.began(name, run.sources, run.operators)
 
     def onQueryProgress(self, event: Any) -> None:
         progress = event.progress

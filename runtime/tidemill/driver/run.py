@@ -25,6 +25,11 @@ LAST_WAIT = 5.0
 """Seconds that a program's end waits for a batch: a thread that is cut off inside DuckDB would abort the process."""
 
 
+def running(run_id: str) -> QueryRun | None:
+    """The run of this id, if it runs in this process."""
+    return next((run for run in list(_running) if run.run_id == run_id), None)
+
+
 @atexit.register
 def _stop_all() -> None:
     for run in list(_running):
@@ -123,6 +128,16 @@ class QueryRun:
             error=str(error) if error is not None else loop.failure,
             progress=self.last_progress,
         )
+
+    @property
+    def sources(self) -> int:
+        """How many it reads from."""
+        return len(self.query.sources)
+
+    @property
+    def operators(self) -> int:
+        """How many with state it has."""
+        return len(self.query.entry["operators"])
 
     @property
     def is_recovering(self) -> bool:
