@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
 
 from tidemill_operator import names
-from tidemill_operator.cluster import JOB, NAMESPACE, POD, WATCHED, Cluster, Item
+from tidemill_operator.cluster import JOB, NAMESPACE, POD, STATEFUL_SET, WATCHED, Cluster, Item
 from tidemill_operator.errors import ClusterError
 from tidemill_operator.names import MANAGED, MANAGER, name_of
 from tidemill_operator.world import Key, Observed, World, leaving, ready
@@ -50,7 +50,7 @@ class Observer:
             return None
         items = self.world.items(key)
         pods = [i for i in items if i["kind"] == POD.name]
-        reports, hints = await asyncio.gather(self._reports(pods), self._hints(pods))
+        reports, hints = await asyncio.gather(self._reports(pods), self._hints(items))
         ends = leaving(job) and await self._namespace_ends(key[0])
         # While they were asked the world may have gone on.
         return Observed(self.world.jobs.get(key, job), self.world.items(key), reports, hints, ends)
@@ -79,21 +79,17 @@ class Observer:
             self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER))
         return self._http
 
-    async def _hints(self, pods: list[Item]) -> dict[str, str]:
-        """Of pods that are on a node and whose containers are being made: only events say why that takes so long."""
-        stuck = [p for p in pods if not leaving(p) and not ready(p) and _being_made(p)]
-        found = await asyncio.gather(*(self._hint(p) for p in stuck))
-        return {name_of(p): hint for p, hint in zip(stuck, found, strict=True) if hint}
+    async def _hints(self, items: Iterable[Item]) -> dict[str, str]:
+        asked = stuck(items)
+        found = await asyncio.gather(*(self._hint(i) for i in asked))
+        return {name_of(i): said for i, said in zip(asked, found, strict=True) if said}
 
-    async def _hint(self, pod: Item) -> str:
+    async def _hint(self, item: Item) -> str:
         try:
-            events = await self.cluster.events_of(pod)
+            return hint(item, await self.cluster.events_of(item))
         except ClusterError as error:
-            log.debug("events of %s: %s", name_of(pod), error)
+            log.debug("events of %s: %s", name_of(item), error)
             return ""
-        warnings = [e for e in events if e.get("type") == "Warning" and not _passes(e)]
-        last = max(warnings, key=_told_at, default={})
-        return str(last.get("message", ""))
 
     async def _namespace_ends(self, namespace: str) -> bool:
         found = await self.cluster.get(NAMESPACE, None, namespace)
@@ -116,6 +112,27 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
         if len(found) > LONGEST:
             raise ValueError(f"its answer is longer than {LONGEST} bytes")
     return found
+
+
+def stuck(items: Iterable[Item]) -> list[Item]:
+    """What only events say anything of: pods that are on a node and whose containers are being made, and a StatefulSet that
+    has fewer pods than it wants while each of them is well."""
+    items = list(items)
+    pods = [i for i in items if i["kind"] == POD.name]
+    executors = [p for p in pods if names.label_of(p, names.COMPONENT) == names.EXECUTOR]
+    made = [p for p in pods if not leaving(p) and not ready(p) and _being_made(p)]
+    sets = [i for i in items if i["kind"] == STATEFUL_SET.name and not leaving(i)]
+    short = [s for s in sets if len(executors) < s["spec"]["replicas"]] if all(map(ready, executors)) else []
+    return [*made, *short]
+
+
+def hint(item: Item, events: Iterable[Item]) -> str:
+    """The last warning. Of a StatefulSet: what it said last, if that is a warning; it says, too, which pods it has made."""
+    told = sorted(events, key=lambda e: (_told_at(e), e.get("type") == "Warning"))
+    if item["kind"] == STATEFUL_SET.name:
+        told = told[-1:]
+    warnings = [e for e in told if e.get("type") == "Warning" and not _passes(e)]
+    return str(warnings[-1].get("message", "")) if warnings else ""
 
 
 def _being_made(pod: Item) -> bool:

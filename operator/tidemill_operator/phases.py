@@ -93,7 +93,7 @@ def _restarting(seen: Observed, memory: Memory) -> str:
 
 def _running(seen: Observed, job: StreamingJob, report: Mapping[str, Any], changing: bool) -> Standing:
     queries, executors = report.get("queries", []), seen.executor_pods()
-    reason, message = troubles.first(executors, seen.hints)
+    reason, message = troubles.of_executors(seen)
     failed = [q for q in queries if q.get("phase") == "failed"]
     if failed:
         told = str(failed[0].get("lastError") or "a query has failed")

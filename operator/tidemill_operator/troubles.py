@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tidemill_operator.cluster import Item
+from tidemill_operator import names
+from tidemill_operator.cluster import STATEFUL_SET, Item
 from tidemill_operator.names import name_of
-from tidemill_operator.world import leaving
+from tidemill_operator.world import Observed, leaving
 
 _PULL = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ErrImageInspect")
 
@@ -77,6 +78,19 @@ def unmade(deployment: Item | None) -> str:
     conditions = (deployment or {}).get("status", {}).get("conditions", [])
     failed = (c for c in conditions if c["type"] == "ReplicaFailure" and c["status"] == "True")
     return next((str(c.get("message", "")) for c in failed), "")
+
+
+def of_executors(seen: Observed) -> tuple[str, str]:
+    """The first trouble of executors, or else why there are fewer of them than wanted."""
+    pods = seen.executor_pods()
+    found = first(pods, seen.hints)
+    for wanted in seen.of(STATEFUL_SET, names.EXECUTOR):
+        if not found[0] and (said := seen.hints.get(name_of(wanted))):
+            number = wanted["spec"]["replicas"]
+            # create Pod web-logs-executor-1 in StatefulSet web-logs-executor failed error: pods "web-logs-executor-1" is ...
+            why = said.partition(" failed error: ")[2] or said
+            return "NoPod", f"no pod can be made for {number - len(pods)} of {number} executors: {why}"
+    return found
 
 
 def last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -44,6 +44,8 @@ class Fate:
     """Its driver has nothing left to do once it has run."""
     starts: bool = True
     """False: its process runs and gets no further; a driver is `starting`, an executor not ready."""
+    forbidden: bool = False
+    """No pod of this name is made: a quota, or a policy of the namespace; ``says`` why."""
     unfinished: bool = False
     """It does not end when it is told to."""
 
@@ -120,11 +122,21 @@ class Kubernetes(Server):
         pods = {name_of(p): p for p in self._of(wanted)}
         names = [f"{name_of(wanted)}-{n}" for n in range(wanted["spec"]["replicas"])]
         for name in names:
-            if name not in pods:
+            fate = next((fate for word, fate in self.fates.items() if word in name), Fate())
+            if name not in pods and fate.forbidden:
+                self._cannot_make(wanted, name, fate.says)
+            elif name not in pods:
                 self._begin(wanted, name)
         for name, pod in pods.items():
             if name not in names:
                 self.remove(pod, now=False)
+
+    def _cannot_make(self, wanted: Item, name: str, why: str) -> None:
+        """The controller tries again and again, and tells of it by an event only."""
+        told = f'create Pod {name} in StatefulSet {name_of(wanted)} failed error: pods "{name}" is forbidden: {why}'
+        about = {"involvedObject": {"uid": wanted["metadata"]["uid"]}, "type": "Warning", "message": told}
+        self.events = [e for e in self.events if e.get("message") != told]
+        self.events.append({**about, "reason": "FailedCreate", "lastTimestamp": self.now()})
 
     def _purges(self, purge: Item) -> None:
         if not self._of(purge) and not purge.get("status"):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +34,7 @@ from tidemill_operator.cluster import (
 from tidemill_operator.decide import decide
 from tidemill_operator.moments import iso
 from tidemill_operator.names import REVISION, label_of, name_of
+from tidemill_operator.observe import hint, stuck
 from tidemill_operator.platform import Platform
 from tidemill_operator.world import Observed, World, leaving, slim
 
@@ -175,11 +175,11 @@ class Story:
         for item in everything(self.cluster):
             self.world.put(item)
         key = (PLACE, NAME)
-        pods = self.cluster.all(POD)
         drivers = self.cluster.all(POD, names.selector(NAME, names.DRIVER))
         reports = {name_of(p): said for p in drivers if (said := self._report(p))}
         ends = leaving(self.job) and PLACE in self.cluster.ending
-        items, hints = self.world.items(key), self._hinted(pods)
+        items = self.world.items(key)
+        hints = {name_of(i): said for i in stuck(items) if (said := hint(i, self._events_of(i)))}
         return Observed(slim(self.job), items, reports, hints, ends, self.rejected)
 
     def _report(self, pod: Item) -> dict[str, Any]:
@@ -187,10 +187,8 @@ class Story:
         laid = self._reports.get(self.letter(label_of(pod, REVISION)), {})
         return {**found, **laid} if found else {}
 
-    def _hinted(self, pods: Iterable[Item]) -> dict[str, str]:
-        uids = {p["metadata"]["uid"]: name_of(p) for p in pods}
-        about = [(e["involvedObject"]["uid"], e["message"]) for e in self.cluster.events]
-        return {uids[uid]: message for uid, message in about if uid in uids}
+    def _events_of(self, item: Item) -> list[Item]:
+        return [e for e in self.cluster.events if e["involvedObject"].get("uid") == item["metadata"]["uid"]]
 
     # What there is
 

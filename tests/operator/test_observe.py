@@ -212,6 +212,53 @@ def test_a_pod_that_leaves_has_no_hint(stuck: Story) -> None:
     assert hint(stuck) == ""
 
 
+class TestAStatefulSetThatMakesNoPods:
+    def short(self) -> Story:
+        story = Story(executor={"replicas": 2}).fate(
+            "executor-1", forbidden=True, says="exceeded quota: team"
+        )
+        return story.settles()
+
+    def executors(self, story: Story) -> str:
+        return observed(story).hints.get(names.executor(NAME), "")
+
+    def says(self, story: Story, message: str, kind: str) -> None:
+        """At the time at which it said last that it cannot."""
+        last = next(e for e in story.cluster.events if e.get("reason") == "FailedCreate")
+        story.cluster.events.append({**last, "type": kind, "message": message})
+
+    def test_it_says_why(self) -> None:
+        assert self.executors(self.short()).endswith(
+            '"web-logs-executor-1" is forbidden: exceeded quota: team'
+        )
+
+    def test_of_what_it_says_at_once_the_warning_counts(self) -> None:
+        story = self.short()
+        self.says(story, "create Pod web-logs-executor-0 successful", "Normal")
+        assert "exceeded quota" in self.executors(story)
+
+    def test_what_it_could_not_and_then_could_is_no_trouble(self) -> None:
+        """One that is gone is made anew in a moment, as it was the last time."""
+        story = self.short()
+        self.says(story, "create Pod web-logs-executor-1 successful", "Normal")
+        story.cluster.events[-1]["lastTimestamp"] = "2026-03-01T13:00:00Z"
+        assert self.executors(story) == ""
+
+    def test_it_is_not_asked_while_pods_are_made_or_leave(self) -> None:
+        story = self.short()
+        pod = story.cluster.find_pod("web-logs-executor-0")
+        story.cluster.remove(pod, now=False)
+        before = len(story.api.calls)
+        assert self.executors(story) == "" and "list Event" not in str(story.api.calls[before:])
+        starting = Story(executor={"replicas": 2}).fate("executor-0", starts=False)
+        starting.fate("executor-1", forbidden=True).settles()
+        assert self.executors(starting) == ""
+
+    def test_nor_when_it_has_all_that_it_wants(self) -> None:
+        story = Story(executor={"replicas": 2}).settles()
+        assert self.executors(story) == "" and "list Event" not in str(story.api.calls)
+
+
 def test_without_a_right_to_events_a_job_is_seen_all_the_same(stuck: Story) -> None:
     event(stuck, MISSING, 1)
     refused = ClusterError(403, "list events", "forbidden")

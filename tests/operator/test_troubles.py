@@ -163,6 +163,41 @@ class TestExecutors:
         assert told(story) == ("Starting", "", "no executor has joined the driver yet")
 
 
+QUOTA = "exceeded quota: team, requested: pods=1, used: pods=4, limited: pods=4"
+
+
+class TestExecutorsThatNoOneLetsBeMade:
+    """Their StatefulSet says so by events alone."""
+
+    def test_none(self) -> None:
+        story = Story(executor={"replicas": 2}).fate("executor", forbidden=True, says=QUOTA).settles()
+        phase, reason, message = told(story)
+        assert (phase, reason) == ("Starting", "NoPod")
+        why = f'pods "web-logs-executor-1" is forbidden: {QUOTA}'
+        assert message == f"no pod can be made for 2 of 2 executors: {why}"
+
+    def test_some(self) -> None:
+        story = Story(executor={"replicas": 3}).fate("executor-2", forbidden=True, says=QUOTA).settles()
+        assert told(story)[:2] == ("Running", "NoPod")
+        assert story.message.startswith(
+            'no pod can be made for 1 of 3 executors: pods "web-logs-executor-2" is'
+        )
+        assert story.condition("Ready") == "Running"
+
+    def test_it_is_well_once_they_are_made(self) -> None:
+        story = Story(executor={"replicas": 2}).fate("executor", forbidden=True, says=QUOTA).settles()
+        story.cluster.fates.clear()
+        assert told(story.settles()) == ("Running", "", "1 query on 2 executors")
+
+    def test_what_fails_in_those_there_are_is_told_first(self) -> None:
+        story = Story(executor={"replicas": 2}).fate("executor-1", forbidden=True, says=QUOTA)
+        assert told(story.fate("executor-0", exits=1, says="no disk").settles())[1] == "Crashed"
+
+    def test_who_wants_fewer_is_well(self) -> None:
+        story = Story(executor={"replicas": 2}).fate("executor-1", forbidden=True, says=QUOTA).settles()
+        assert told(story.scale(1).settles()) == ("Running", "", "1 query on 1 executor")
+
+
 class TestWrongSpecs:
     def test_nothing_is_made(self) -> None:
         story = Story(sources=[{"name": "access", "format": "kafak"}]).settles()
