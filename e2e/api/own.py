@@ -33,6 +33,7 @@ ANSWER_SECONDS = 30
 ADMIN = "admin-of-a-test"
 """A token that may do everything."""
 REMEDY = "put kube-apiserver (1.32 or newer) and etcd on PATH, or set KUBEBUILDER_ASSETS to the folder that setup-envtest made"
+FILES = "key.pem", "tokens.csv", "authorization.yaml"
 ACCOUNTS = "system:serviceaccount:"
 
 
@@ -79,8 +80,8 @@ class ApiServer:
         threading.Thread(target=self._listens.serve_forever, daemon=True).start()
         try:
             self._start_etcd()
-            self._start()
-            self._wait()
+            self._prepare()
+            self.starts()
         except BaseException:
             self.__exit__()
             raise
@@ -130,6 +131,17 @@ class ApiServer:
 
     # Its processes
 
+    def dies(self) -> None:
+        """But not its etcd."""
+        process = self._processes.pop()
+        process.kill()
+        process.wait()
+
+    def starts(self) -> None:
+        """Returns once it answers."""
+        self._start()
+        self._wait()
+
     @property
     def _certificate(self) -> Path:
         return self.folder / "certificates" / "apiserver.crt"
@@ -142,12 +154,15 @@ class ApiServer:
             "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}",
         )  # fmt: skip
 
-    def _start(self) -> None:
-        key, tokens, rights = (self.folder / name for name in ("key.pem", "tokens.csv", "authorization.yaml"))
+    def _prepare(self) -> None:
+        key, tokens, rights = (self.folder / name for name in FILES)
         pem = ec.generate_private_key(ec.SECP256R1())
         key.write_bytes(pem.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
         tokens.write_text(f"{ADMIN},admin,1,system:masters\n")
         rights.write_text(json.dumps(self._authorization()))
+
+    def _start(self) -> None:
+        key, tokens, rights = (self.folder / name for name in FILES)
         self._run(
             "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self._etcd}", f"--secure-port={self._port}",
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",

@@ -5,26 +5,21 @@ The real operator works for its service account on an API server of our own, whi
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.api.operated import DEFINITION, RIGHTS, holder, install, prepare, replica
 from e2e.api.own import ApiServer, Question, Questions
 from e2e.api.played import Played
-from e2e.api.server import Refused
-from tests.charts.chart import NAMESPACE, Item, container, of, one, render, variables
+from tests.charts.chart import Item, of, render
 from tests.charts.test_rights import rights
 from tests.operator.stories import NAME, PLACE, SPEC, job
-from tests.services.parts import dies_with_us, free_ports
-from tidemill_operator import leader, names
-from tidemill_operator.cluster import CONFIG_MAP, DEPLOYMENT, JOB, LEASE, POD, PURGE, SECRET, STATEFUL_SET
+from tidemill_operator import names
+from tidemill_operator.cluster import CONFIG_MAP, DEPLOYMENT, JOB, POD, PURGE, SECRET, STATEFUL_SET
 from tidemill_operator.moments import iso
 from tidemill_operator.world import ready
 
@@ -33,26 +28,23 @@ VARIANTS: dict[str, Item] = {
     "everywhere": PLATFORM,
     "in one namespace": PLATFORM | {"watchNamespaces": [PLACE]},
 }
-PREPARED = (
-    "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
-)  # fmt: skip
-"""Of the chart's objects, those that have to be there before the operator is."""
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_right_is_used_and_none_is_missing(variant: str, tmp_path: Path) -> None:
     items = render(VARIANTS[variant])
     with ApiServer(tmp_path) as server:
-        install(server, items)
+        prepare(server)
+        install(server, items, DEFINITION, *RIGHTS)
         with Played(server, PLACE) as cluster, replica(server, items, "first") as first:
             cluster.until(lambda: holder(server) == "first", "the first replica leads")
             with replica(server, items, "second") as second:
                 starts(cluster)
                 changes(cluster)
-                end(first)
+                assert first.ends() == 0
                 restarts(cluster)
                 goes(cluster)
-                end(second)
+                assert second.ends() == 0
         assert missing(server.questions) == []
         assert list(unused(items, server.questions.asked)) == []
 
@@ -140,54 +132,6 @@ def revisions(cluster: Played) -> set[str]:
 
 def uids(cluster: Played, component: str) -> set[str]:
     return {p["metadata"]["uid"] for p in cluster.all(POD, names.selector(NAME, component))}
-
-
-# --- The operator -----------------------------------------------------------------------------------------------------
-
-
-def install(server: ApiServer, items: list[Item]) -> None:
-    """What the chart prepares, and the namespaces of the operator and the job."""
-    spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in (NAMESPACE, PLACE)]
-    for item in [*spaces, *(i for kind in PREPARED for i in of(items, kind))]:
-        root = "apis" if "/" in item["apiVersion"] else "api"
-        space = item["metadata"].get("namespace")
-        within = f"/namespaces/{space}" if space else ""
-        server.call("POST", f"/{root}/{item['apiVersion']}{within}/{item['kind'].lower()}s", item)
-
-
-@contextmanager
-def replica(server: ApiServer, items: list[Item], name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The operator as the chart's Deployment starts it; what it says is printed."""
-    account = one(items, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
-    kubeconfig = server.kubeconfig(server.token(NAMESPACE, account))
-    given = {key: value for key, value in variables(items).items() if isinstance(value, str)}
-    given |= {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": NAMESPACE, "HOSTNAME": name}
-    own = ["--health-host", "127.0.0.1", "--health-port", str(free_ports(1)[0])]
-    command = [*dies_with_us(), sys.executable, "-m", "tidemill", *container(items)["args"], *own]
-    log = server.folder / f"{name}.log"
-    with open(log, "wb") as file:
-        process = subprocess.Popen(command, env={**os.environ, **given}, stdout=file, stderr=file)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        print(f"--- {name} ---\n{log.read_text()}")
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """In good order."""
-    process.terminate()
-    assert process.wait(30) == 0
-
-
-def holder(server: ApiServer) -> str:
-    """Of the Lease."""
-    try:
-        lease = server.call("GET", LEASE.path(NAMESPACE, leader.NAME))
-    except Refused:
-        return ""
-    return str(lease["spec"].get("holderIdentity", ""))
 
 
 # --- Its rights -------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Look after the StreamingJobs of a cluster, until SIGTERM."""
     logs.configure(log_format)
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    _as_ours(logging.getLogger("kopf"))
     namespaces = tuple(n for given in namespace for n in given.replace(",", " ").split())
     if re.search(r"//[^/@]*:(?!\$\{)[^/@]+@", checkpoint):
         # It would be in every driver's environment, and in every status.
@@ -114,6 +114,12 @@ async def serve(platform: Platform, place: Place) -> int:
         health.close()
 
 
+def _as_ours(others: logging.Logger) -> None:
+    """What goes wrong there is said in lines like ours."""
+    others.setLevel(logging.WARNING)
+    others.handlers, others.propagate = logging.getLogger("tidemill").handlers, False
+
+
 def _hear(stop: asyncio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -136,9 +142,16 @@ async def _until_over(
     try:
         running.result()
         log.error("this replica no longer leads; ending, to begin anew")
-    except ClusterError as error:
-        log.error("%s", error)
+    except* ClusterError as found:
+        log.error("%s", _first(found))
     return 1
+
+
+def _first(error: BaseException) -> BaseException:
+    """Of those that tasks have ended with."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _work(reconciler: Reconciler, cluster: Cluster, place: Place, stop: asyncio.Event) -> None:
