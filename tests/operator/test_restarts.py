@@ -44,6 +44,17 @@ class TestAskedFor:
         story.restart_at(story.now).passes().lives(2).passes()
         assert story.decision is not None and story.decision.restarted == "Requested"
 
+    def test_its_pause_lasts_until_every_query_of_the_new_driver_has_read_its_checkpoint(self) -> None:
+        story = Story().settles()
+        reading = [{"name": "hits", "phase": "idle"}, {"name": "visits", "phase": "recovering"}]
+        story.restart_at(story.now).says("B", queries=reading).settles()
+        assert story.phase == "Restarting" and "finishedAt" not in story.status["restart"]
+        story.says("B").waits(seconds=40).passes()
+        restart = story.status["restart"]
+        assert restart["finishedAt"] == iso(story.now)
+        passed = at(restart["finishedAt"]) - at(restart["startedAt"])
+        assert (restart["pauseSeconds"], passed.total_seconds() > 40) == (passed.total_seconds(), True)
+
     def test_it_is_done_once(self) -> None:
         story = Story().settles()
         story.restart_at(story.now).settles().waits(days=3).passes()

@@ -121,10 +121,13 @@ class Restart(Told):
     cause: Word | None = Field(default=None, description="Why: what asked for it, in one word.")
     requested_at: Moment | None = Field(default=None, description="When it was asked for.")
     started_at: Moment | None = Field(default=None, description="When the old driver was told to stop.")
-    finished_at: Moment | None = Field(default=None, description="When the new driver held the checkpoint.")
+    finished_at: Moment | None = Field(
+        default=None,
+        description="When the new driver ran, and each of its queries had read its checkpoint.",
+    )
     pause_seconds: Figure | None = Field(
         default=None,
-        description="From the old driver's last commit to the moment when the new one held the checkpoint.",
+        description="From `startedAt` to `finishedAt`: the batch that the old driver finished is in it.",
     )
     next: Moment | None = Field(default=None, description="When `spec.restarts.schedule` next comes.")
 
