@@ -27,6 +27,7 @@ FULL = Status(
     label_selector=SELECTOR,
     revision="0a1b2c3d",
     image="ghcr.io/tidemill/tidemill:0.1.0",
+    checkpoint="redis://:${secret:redis/password}@redis:6379/0",
     generation=7,
     lag_rows=2**40,
     last_batch=41,
