@@ -44,6 +44,35 @@ class TestScaling:
         assert selector == "tidemill.dev/job=web-logs,app.kubernetes.io/component=executor"
 
 
+class TestANodeThatIsGone:
+    """Its pod stays, for nobody there ends it."""
+
+    def away(self) -> Story:
+        story = three().fate("executor-1", unfinished=True)
+        story.cluster.remove(story.cluster.find_pod("web-logs-executor-1"), now=False)
+        return story.settles()
+
+    def force_deleted(self, story: Story) -> Story:
+        story.cluster.fates.clear()
+        story.cluster.remove(story.cluster.find_pod("web-logs-executor-1"))
+        return story.settles()
+
+    def test_the_others_go_on_and_it_is_left_to_people(self) -> None:
+        story = self.away()
+        assert (story.did, story.message) == ([], "1 query on 2 executors")
+        assert self.force_deleted(story).message == "1 query on 3 executors"
+
+    def test_new_resources_wait_for_it(self) -> None:
+        story = self.away().edit(executor=BIGGER).settles()
+        assert story.executors == {"0": "x1", "1": "x1-", "2": "x1"}
+        assert self.force_deleted(story).executors == {"0": "x2", "1": "x2", "2": "x2"}
+
+    def test_and_so_does_who_suspends(self) -> None:
+        story = self.away().edit(suspend=True).settles()
+        assert (story.phase, story.drivers) == ("Suspending", [])
+        assert self.force_deleted(story).phase == "Suspended"
+
+
 class TestNewResources:
     def test_the_driver_goes_on_and_one_executor_leaves(self) -> None:
         story = three().edit(executor=BIGGER).passes()
