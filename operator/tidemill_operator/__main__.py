@@ -73,7 +73,8 @@ def command(
     logs.configure(log_format)
     _as_ours(logging.getLogger("kopf"))
     namespaces = tuple(n for given in namespace for n in given.replace(",", " ").split())
-    if re.search(r"//[^/@]*:(?!\$\{)[^/@]+@", checkpoint):
+    bare = re.sub(r"\$\{[^}]*\}", "", checkpoint)
+    if re.search(r"//[^/?@]*:[^/?@]+@|[?&]sentinel_password=[^&]", bare):
         # It would be in every driver's environment, and in every status.
         log.error(
             "--checkpoint (TIDEMILL_CHECKPOINT) has a password in plain text; put it into a Secret of each namespace with jobs "

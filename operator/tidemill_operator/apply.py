@@ -14,7 +14,7 @@ from tidemill_operator.desired import objects
 from tidemill_operator.errors import ClusterError
 from tidemill_operator.moments import iso
 from tidemill_operator.names import MANAGER, name_of
-from tidemill_operator.world import Observed, World
+from tidemill_operator.world import Observed, World, leaving
 
 log = logging.getLogger("tidemill.operator")
 
@@ -54,7 +54,10 @@ class Applier:
         guarded = {**patch, "metadata": {**patch.get("metadata", {}), **guard}}
         written = await self.cluster.patch(JOB, meta["namespace"], name_of(job), guarded, sub)
         found = {"apiVersion": JOB.api_version, "kind": JOB.name, **written}
-        self.world.put(found)
+        if leaving(found) and not found["metadata"].get("finalizers"):
+            self.world.drop(found)  # nothing holds it any more, and a watch may have said so before this answer came
+        else:
+            self.world.put(found)
         return found
 
     async def _do(self, job: Item, action: Action) -> None:

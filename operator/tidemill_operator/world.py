@@ -26,7 +26,7 @@ class Observed:
     reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What drivers say of themselves (`/api/v1/status`), by their pods' names; not of those that do not answer."""
     hints: Mapping[str, str] = field(default_factory=dict)
-    """What events say of pods that are stuck, by their names."""
+    """What events say of pods that are stuck, and of a StatefulSet that makes no pods, by their names."""
     namespace_ends: bool = False
     """The namespace is being deleted: nothing can be made in it."""
     rejected: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -106,3 +107,28 @@ def test_one_call_fails(story: str, failure: str) -> None:
             break
         number += 1
     assert number > 1, "no call failed"
+
+
+def test_an_answer_that_comes_after_the_watch_brings_no_job_back() -> None:
+    """Else one that is gone would be looked at, and counted, until everything is read anew."""
+    with life(deletionPolicy="Delete") as made:
+        made.settles()
+        patch = made.api.patch
+
+        async def late(*said: Any) -> Any:
+            answer = await patch(*said)
+            await asyncio.sleep(0.5)
+            return answer
+
+        made.api.patch = late  # type: ignore[method-assign]
+        delete(made)
+        made.passes(20)
+        operator = made.operator
+        assert made.job() is None and operator.observer is not None
+        assert not operator.observer.world.jobs
+        assert (
+            operator.metrics.registry.get_sample_value(
+                "tidemill_operator_reconciliations_total", {"result": "error"}
+            )
+            == 0
+        )

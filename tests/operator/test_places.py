@@ -6,6 +6,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
+
 from tests.operator.stories import PLATFORM, Story
 from tidemill_operator.cluster import DEPLOYMENT, PURGE, Kind
 
@@ -51,8 +53,16 @@ def test_it_is_purged_where_it_is() -> None:
     assert kept_at(story, PURGE) == HERE
 
 
-def test_the_platforms_place_has_no_password_in_it() -> None:
-    command = [sys.executable, "-m", "tidemill_operator", "--checkpoint", "redis://:hush@redis:6379/0"]
+@pytest.mark.parametrize(
+    "location",
+    [
+        "redis://:hush@redis:6379/0",
+        "redis://${secret:redis/user}:hush@redis:6379/0",
+        "redis+sentinel://one,two/main?sentinel_password=hush",
+    ],
+)
+def test_the_platforms_place_has_no_password_in_it(location: str) -> None:
+    command = [sys.executable, "-m", "tidemill_operator", "--checkpoint", location]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "${secret:redis/password}" in done.stderr

@@ -176,7 +176,7 @@ class Status(Told):
     image: Annotated[str, Field(max_length=512)] | None = Field(
         default=None, description="The image of that revision."
     )
-    checkpoint: Annotated[str, Field(max_length=1024)] | None = Field(
+    checkpoint: Annotated[str, Field(max_length=2048)] | None = Field(
         default=None,
         description="Where a job keeps its progress whose manifest does not say: the platform's place when it first ran. "
         "It stays there, whatever place the platform names later.",
