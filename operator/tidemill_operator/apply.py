@@ -55,7 +55,7 @@ class Applier:
         written = await self.cluster.patch(JOB, meta["namespace"], name_of(job), guarded, sub)
         found = {"apiVersion": JOB.api_version, "kind": JOB.name, **written}
         if leaving(found) and not found["metadata"].get("finalizers"):
-            self.world.drop(found)  # nothing holds it any more, and a watch may have said so before this answer came
+            self.world.drop(found)  # it is gone, and a watch may have said so before this answer
         else:
             self.world.put(found)
         return found
