@@ -141,6 +141,7 @@ class ApiServer:
         """Returns once it answers."""
         self._start()
         self._wait()
+        self.questions.refused.clear()  # before it was ready it knew no roles
 
     @property
     def _certificate(self) -> Path:
@@ -168,7 +169,7 @@ class ApiServer:
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
             f"--cert-dir={self._certificate.parent}", f"--token-auth-file={tokens}",
             f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}",
-            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/24",
+            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.0.0.0/16",
             f"--authorization-config={rights}", "--disable-admission-plugins=ServiceAccount",
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
         )  # fmt: skip
