@@ -116,12 +116,12 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 
 def stuck(items: Iterable[Item]) -> list[Item]:
     """What only events say anything of: pods that are on a node and whose containers are being made, and a StatefulSet that
-    has fewer pods than it wants while each of them is well."""
+    has fewer pods than it wants while each of them is well, although its controller has seen it."""
     items = list(items)
     pods = [i for i in items if i["kind"] == POD.name]
     executors = [p for p in pods if names.label_of(p, names.COMPONENT) == names.EXECUTOR]
     made = [p for p in pods if not leaving(p) and not ready(p) and _being_made(p)]
-    sets = [i for i in items if i["kind"] == STATEFUL_SET.name and not leaving(i)]
+    sets = [i for i in items if i["kind"] == STATEFUL_SET.name and not leaving(i) and _seen(i)]
     short = [s for s in sets if len(executors) < s["spec"]["replicas"]] if all(map(ready, executors)) else []
     return [*made, *short]
 
@@ -138,6 +138,10 @@ def hint(item: Item, events: Iterable[Item]) -> str:
 def _being_made(pod: Item) -> bool:
     containers = pod.get("status", {}).get("containerStatuses", [])
     return any(c.get("state", {}).get("waiting", {}).get("reason") == "ContainerCreating" for c in containers)
+
+
+def _seen(wanted: Item) -> bool:
+    return int(wanted.get("status", {}).get("observedGeneration", 0)) >= int(wanted["metadata"]["generation"])
 
 
 def _passes(event: Item) -> bool:

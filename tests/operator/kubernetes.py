@@ -119,6 +119,8 @@ class Kubernetes(Server):
             self._begin(deployment, f"{name_of(deployment)}-{number}")
 
     def _scales(self, wanted: Item) -> None:
+        seen = {"observedGeneration": wanted["metadata"]["generation"]}
+        self.change(wanted, lambda i: i.setdefault("status", {}).update(seen))
         pods = {name_of(p): p for p in self._of(wanted)}
         names = [f"{name_of(wanted)}-{n}" for n in range(wanted["spec"]["replicas"])]
         for name in names:

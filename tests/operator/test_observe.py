@@ -254,6 +254,14 @@ class TestAStatefulSetThatMakesNoPods:
         starting.fate("executor-1", forbidden=True).settles()
         assert self.executors(starting) == ""
 
+    def test_nor_while_its_controller_has_not_seen_it(self) -> None:
+        story = self.short()
+        wanted = story.cluster.find(STATEFUL_SET, PLACE, names.executor(NAME))
+        assert wanted is not None
+        story.cluster.change(wanted, lambda i: i["spec"].update(replicas=3))
+        before = len(story.api.calls)
+        assert self.executors(story) == "" and "list Event" not in str(story.api.calls[before:])
+
     def test_nor_when_it_has_all_that_it_wants(self) -> None:
         story = Story(executor={"replicas": 2}).settles()
         assert self.executors(story) == "" and "list Event" not in str(story.api.calls)
