@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Generator, Iterator
@@ -55,6 +56,17 @@ def _broker(folder: Path) -> Iterator[KafkaBroker]:
     with KafkaBroker(folder) as broker:
         yield broker
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_is_inherited() -> Iterator[None]:
+    """A command that a test has run in this process leaves lines going to its output, which is closed by then."""
+    yield
+    logger = logging.getLogger("tidemill")
+    streams = [h.stream for h in logger.handlers if isinstance(h, logging.StreamHandler)]
+    if any(s.closed for s in streams):
+        logger.handlers, logger.propagate = [], True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="module", autouse=True)

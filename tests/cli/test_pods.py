@@ -317,8 +317,8 @@ def told(file: Path) -> dict[str, str]:
 def test_a_driver_says_at_its_end_what_is_wrong_with_its_manifest(cluster: Cluster, said: Path) -> None:
     (cluster.folder / "job.yaml").write_text(JOB.replace("queries:", "querys:"))
     assert cluster.driver(env=told(said)).ends() == 2
-    assert said.read_text().startswith("job.yaml: line 4: spec: it computes nothing; ")
-    assert "job.yaml: line 11: spec.querys: unknown field; did you mean 'queries'?\n" in said.read_text()
+    assert said.read_text().startswith("line 4: spec: it computes nothing; ")
+    assert "\nline 11: spec.querys: unknown field; did you mean 'queries'?\n" in said.read_text()
 
 
 def test_a_driver_says_at_its_end_why_a_query_has_failed(cluster: Cluster, said: Path) -> None:
@@ -341,10 +341,10 @@ def test_a_driver_says_at_its_end_why_a_query_has_failed(cluster: Cluster, said:
     ("line", "first"),
     [
         ("raise KeyError('host')", "KeyError: 'host'"),
-        ("spark.sql('SELECT nothing')", "job.yaml: job.py, line 6: "),
+        ("spark.sql('SELECT nothing')", "job.py, line 6: "),
         ("sys.exit('no hosts today')", "no hosts today"),
         ("sys.exit(3)", "it has ended itself with exit code 3"),
-        ("import os; os.listdir('nowhere')", "job.yaml: "),
+        ("import os; os.listdir('nowhere')", "job.py, line 6: "),
     ],
 )
 def test_a_program_that_fails_says_why_at_its_end(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -252,6 +253,7 @@ class Cases(RuleBasedStateMachine):
             self.life.ends()
 
 
+@pytest.mark.timeout(400)
 def test_it_converges() -> None:
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     how = settings(max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=slow)
