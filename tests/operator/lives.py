@@ -196,7 +196,9 @@ def wrong(made: Life) -> Iterator[str]:
     """What is not as the job's spec wants it, once all is quiet."""
     cluster, wanted = made.cluster, made.job()
     if wanted is None:
-        yield from (f"{name_of(i)} is still there" for i in cluster.objects.values() if owners(i))
+        others = {i["metadata"]["uid"] for i in cluster.objects.values() if not owners(i)}
+        ours = (i for i in cluster.objects.values() if owners(i) and not others & set(owners(i)))
+        yield from (f"{name_of(i)} is still there" for i in ours)
         return
     spec, status = wanted["spec"], wanted.get("status", {})
     drivers = [label_of(d, REVISION) for d in cluster.all(DEPLOYMENT)]

@@ -237,8 +237,9 @@ class KafkaBroker:
                 time.sleep(0.05)
 
     def group_offsets(self, group: str) -> dict[tuple[str, int], int]:
-        """What a consumer group has committed, by topic and partition."""
-        answer = self._wait(self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]))
+        """What a consumer group has committed, by topic and partition; transactions that just end are waited for."""
+        asked = [ConsumerGroupTopicPartitions(group)]
+        answer = self._wait(self._admin.list_consumer_group_offsets(asked, require_stable=True))
         return {(each.topic, each.partition): each.offset for each in answer[0].topic_partitions}
 
     @staticmethod
