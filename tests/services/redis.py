@@ -104,6 +104,8 @@ class Server:
             f"dir {self.folder}",
             'save ""',
             "appendonly yes",
+            # Only processes are killed here, no machine: what is written is there. By default a busy disk holds writes up.
+            "appendfsync no",
             "daemonize no",
             "repl-diskless-sync-delay 0",
             *self.settings,
