@@ -67,16 +67,15 @@ def scraped() -> dict[str, float]:
     return {k: float(v) for k, _, v in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
 
 
-def calls() -> float:
-    """Of the API server, without the renewals of the operator's own Lease: those go on for ever."""
+def calls(*which: str) -> float:
+    """Of the API server by the operator: those with one of these labels, or all."""
     counted = {k: v for k, v in scraped().items() if k.startswith("tidemill_operator_api_calls_total")}
-    return sum(v for k, v in counted.items() if 'resource="leases"' not in k)
+    return sum(v for k, v in counted.items() if not which or any(labels in k for labels in which))
 
 
 def made() -> float:
     """Objects of the kinds that we count which the operator has applied."""
-    names = tuple(f'resource="{kind.plural}",verb="apply"' for kind in OBJECTS)
-    return sum(v for k, v in scraped().items() if "api_calls_total{" in k and any(n in k for n in names))
+    return calls(*(f'resource="{kind.plural}",verb="apply"' for kind in OBJECTS))
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:

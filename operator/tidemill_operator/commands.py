@@ -121,8 +121,7 @@ def logs(
     context: str = CONTEXT,
 ) -> None:
     """Print the log of a job's driver (the newest one), or of one of its executors."""
-    # Somebody's mesh may have put containers of its own into the pod.
-    query = {"container": "tidemill", "follow": str(follow).lower(), "previous": str(previous).lower()}
+    query = {"container": names.CONTAINER, "follow": str(follow).lower(), "previous": str(previous).lower()}
     query |= {"tailLines": str(tail)} if tail >= 0 else {}
     query |= {"sinceSeconds": str(max(round(since), 1))} if since is not None else {}
 

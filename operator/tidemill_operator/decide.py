@@ -274,8 +274,8 @@ class _Pass:
             )
         else:
             restart = replace(restart, cause="")  # it is no restart
-        self.memory = self.memory.having(
-            revision=plan.revision, image=plan.image, restart=restart, refused=Refusal(),
+        self.memory = replace(
+            self.memory, revision=plan.revision, image=plan.image, restart=restart, refused=Refusal(),
             checkpoint="" if plan.job.spec.checkpoint.location else self.platform.checkpoint,
         )  # fmt: skip
 
@@ -405,8 +405,8 @@ class _Pass:
         active = "" if stopped else self.memory.revision
         # A restart that falls due meanwhile is not made up for: the job starts anew anyway.
         restart = replace(self.memory.restart, next=None)
-        self.memory = self.memory.having(
-            revision=active, completed="", completed_at=None, refused=Refusal(), restart=restart
+        self.memory = replace(
+            self.memory, revision=active, completed="", completed_at=None, refused=Refusal(), restart=restart
         )
 
     def _complete(self, plan: Plan) -> None:
@@ -505,4 +505,4 @@ def _certificates_of(workload: Item) -> str:
 
 def _image_of(pod: Item) -> str:
     """Of our container, whatever others have been put beside it."""
-    return next((str(c["image"]) for c in pod["spec"]["containers"] if c["name"] == "tidemill"), "")
+    return next((str(c["image"]) for c in pod["spec"]["containers"] if c["name"] == names.CONTAINER), "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -111,9 +111,6 @@ class Memory:
         if self.completed:
             found["completed"] = _some({"revision": self.completed, "at": _iso(self.completed_at)})
         return _some(found)
-
-    def having(self, **changes: Any) -> Memory:
-        return replace(self, **changes)
 
 
 def _trouble(status: Mapping[str, Any]) -> str:

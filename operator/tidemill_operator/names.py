@@ -9,6 +9,8 @@ MANAGER = "tidemill-operator"
 JOB_LABEL = "tidemill.dev/job"
 REVISION = "tidemill.dev/revision"
 """On what belongs to one revision: as a label of driver pods and executors' pods."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The annotation in which `kubectl apply`, and `tidemill submit`, keep the whole manifest again."""
 RESTART_AT = "tidemill.dev/restart-at"
 """The annotation that asks for a planned restart."""
 FINALIZER = "tidemill.dev/checkpoint"
@@ -17,6 +19,8 @@ COMPONENT = "app.kubernetes.io/component"
 
 DRIVER, EXECUTOR, PURGE = "driver", "executor", "purge"
 DRIVER_PORT, HEALTH_PORT = 8786, 9090
+CONTAINER = "tidemill"
+"""Of a pod: ours; somebody's mesh may have put others beside it."""
 TLS_VOLUME = "tls"
 """Of a pod: has its job's certificates."""
 

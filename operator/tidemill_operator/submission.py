@@ -12,9 +12,8 @@ from tidemill.errors import ManifestError
 from tidemill_operator import manifests
 from tidemill_operator.cluster import BY_NAME, CONFIG_MAP, JOB, SECRET, Cluster, Item
 from tidemill_operator.errors import ClusterError
+from tidemill_operator.names import LAST_APPLIED
 
-LAST = "kubectl.kubernetes.io/last-applied-configuration"
-"""What was applied the last time, by us or by `kubectl apply`."""
 BESIDE = (CONFIG_MAP.name, SECRET.name)
 """Kinds that a job refers to, and that may lie in its file."""
 NOT_HERE = ("functions", "tables", "program")
@@ -67,8 +66,8 @@ def _wrong(document: Document) -> Iterator[str]:
 def _plain(data: Item) -> Item:
     """What somebody has written, also where it comes from `kubectl get -o yaml`."""
     meta = {k: v for k, v in data["metadata"].items() if k not in SERVERS and v is not None}
-    if LAST in (meta.get("annotations") or {}):
-        meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != LAST}
+    if LAST_APPLIED in (meta.get("annotations") or {}):
+        meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != LAST_APPLIED}
     return {k: v for k, v in data.items() if k != "status"} | {"metadata": meta}
 
 
@@ -87,7 +86,7 @@ async def apply(cluster: Cluster, item: Item) -> tuple[Item, str]:
         try:
             if known is None:
                 return await cluster.create(wanted), "created"
-            before = known["metadata"].get("annotations", {}).get(LAST)
+            before = known["metadata"].get("annotations", {}).get(LAST_APPLIED)
             made = await cluster.update(kind, over(known, json.loads(before or "{}"), wanted))
         except ClusterError as error:  # somebody else has written it meanwhile
             if error.status != 409 or attempt + 1 == ATTEMPTS:
@@ -102,7 +101,7 @@ async def apply(cluster: Cluster, item: Item) -> tuple[Item, str]:
 
 def _noted(item: Item) -> Item:
     meta = item["metadata"]
-    noted = {**(meta.get("annotations") or {}), LAST: json.dumps(item, separators=(",", ":")) + "\n"}
+    noted = {**(meta.get("annotations") or {}), LAST_APPLIED: json.dumps(item, separators=(",", ":")) + "\n"}
     return {**item, "metadata": {**meta, "annotations": noted}}
 
 

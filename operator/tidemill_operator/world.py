@@ -12,8 +12,6 @@ from tidemill_operator.names import label_of, name_of
 
 Key = tuple[str, str]
 """A job: its namespace and name."""
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""What `kubectl apply` keeps in an annotation: the whole manifest again."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,8 @@ def key_of(item: Item) -> Key | None:
 def slim(item: Item) -> Item:
     """Without what takes room and is never looked at."""
     meta = {k: v for k, v in item["metadata"].items() if k not in ("managedFields", "selfLink")}
-    if _APPLIED in meta.get("annotations", {}):
-        meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != _APPLIED}
+    if names.LAST_APPLIED in meta.get("annotations", {}):
+        meta["annotations"] = {k: v for k, v in meta["annotations"].items() if k != names.LAST_APPLIED}
     slimmed = {**item, "metadata": meta}
     if item["kind"] == POD.name:
         slimmed["spec"] = _slim_pod(item.get("spec", {}))

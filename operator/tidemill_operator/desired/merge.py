@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tidemill_operator import names
+
 KEYS: Mapping[str, tuple[str, ...]] = {
     "containers": ("name",), "initContainers": ("name",), "ephemeralContainers": ("name",), "env": ("name",),
     "volumes": ("name",), "volumeMounts": ("mountPath",), "volumeDevices": ("devicePath",), "ports": ("containerPort",),
@@ -44,8 +46,6 @@ def _merged_list(ours: list[Any], theirs: list[Any], keys: tuple[str, ...]) -> l
     return [*kept, *changes.values()]
 
 
-OURS = "tidemill"
-"""The name of our container."""
 _POD = ("hostNetwork", "hostPID", "hostIPC")
 _CONTAINER = ("privileged", "allowPrivilegeEscalation")
 _OURS = ("runAsNonRoot", "runAsUser", "seccompProfile", "allowPrivilegeEscalation", "capabilities")
@@ -77,7 +77,7 @@ def forbidden(template: Mapping[str, Any]) -> Iterator[str]:
     for name in _CONTAINERS:
         for container in _dicts(spec.get(name)):
             where = f"spec.{name}[{container.get('name')}]"
-            if name == "initContainers" and container.get("name") == OURS:
+            if name == "initContainers" and container.get("name") == names.CONTAINER:
                 yield f"{where}: this is the name of our container; give another one"
             yield from _context(container, where)
             for port in _dicts(container.get("ports")):

@@ -9,7 +9,7 @@ from typing import Any
 from tidemill.api import secret_references
 from tidemill.secrets import SecretRef, references
 from tidemill_operator import names
-from tidemill_operator.desired.merge import OURS, merged
+from tidemill_operator.desired.merge import merged
 from tidemill_operator.desired.plan import Plan
 
 USER = 10001
@@ -87,7 +87,7 @@ def _container(
             mounts.append(_mount("program", PROGRAM))
             env["TIDEMILL_PROGRAM"] = f"{PROGRAM}/{program.config_map.key}"
     container: dict[str, Any] = {
-        "name": OURS,
+        "name": names.CONTAINER,
         "image": plan.image,
         "imagePullPolicy": plan.platform.pull_policy,
         "args": arguments,
